@@ -1,0 +1,98 @@
+"""Checks of arguments: every error names the argument, the value found and the remedy."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+class NotCovered(ValueError):
+    """No theorem of the book covers the case asked for; the message names the nearest covered one."""
+
+
+def array(value: ArrayLike, name: str, ndim: tuple[int, ...] = (1, 2)) -> Array:
+    """Return `value` as a finite float64 array with one of the allowed numbers of axes."""
+    try:
+        out = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of real numbers, found {type(value).__name__}; "
+                        f"pass something numpy.asarray can turn into float64") from error
+    if out.ndim not in ndim:
+        wanted = " or ".join(f"{k}-D" for k in ndim)
+        raise ValueError(f"{name} must be {wanted}, found shape {out.shape}; reshape it")
+    if out.size == 0:
+        raise ValueError(f"{name} must not be empty, found shape {out.shape}; pass at least one row and column")
+    if not np.isfinite(out).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
+        raise ValueError(f"{name} must be finite, found {out[where]} at index {where}; remove or impute it")
+    return out
+
+
+def data(X: ArrayLike, name: str = "X") -> Array:
+    """Return the data matrix, shape (n, d): one sample a row."""
+    out = np.asarray(X)
+    if out.ndim == 1:
+        raise ValueError(f"{name} must be 2-D (n samples as rows, d features), found shape {out.shape}; "
+                         f"for a single feature pass {name}.reshape(-1, 1)")
+    return array(X, name, ndim=(2,))
+
+
+def labels(Y: ArrayLike, n: int, name: str = "Y") -> Array:
+    """Return labels with n rows, shape (n,) or (n, K), as given."""
+    out = array(Y, name)
+    if out.shape[0] != n:
+        raise ValueError(f"{name} must have as many rows as X, found {out.shape[0]} against {n}; "
+                         f"one label (row) per sample")
+    return out
+
+
+def columns(Y: Array) -> Array:
+    """View labels or outputs of shape (n,) as one column, (n, 1); leave (n, K) alone."""
+    return Y[:, None] if Y.ndim == 1 else Y
+
+
+def nonnegative(value: float, name: str) -> float:
+    """Return a finite number >= 0."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a real number, found {value!r}; pass a float >= 0")
+    if not np.isfinite(value) or value < 0:
+        raise ValueError(f"{name} must be finite and >= 0, found {value!r}; pass a float >= 0")
+    return float(value)
+
+
+def positive(value: float, name: str) -> float:
+    """Return a finite number > 0."""
+    if nonnegative(value, name) == 0:
+        raise ValueError(f"{name} must be > 0, found {value!r}; for the limit of no weight decay take the "
+                         f"minimum-norm interpolation functions instead")
+    return float(value)
+
+
+def integer(value: int, name: str, least: int) -> int:
+    """Return an integer at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Integral, np.integer)):
+        raise TypeError(f"{name} must be an integer, found {value!r}; pass an int >= {least}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, found {value!r}; pass an int >= {least}")
+    return int(value)
+
+
+def choice(value: str, name: str, allowed: tuple[str, ...]) -> str:
+    """Return one of the allowed strings."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, found {value!r}")
+    return value
+
+
+def generator(rng: np.random.Generator | int, name: str = "rng") -> np.random.Generator:
+    """Return a Generator from a Generator or an integer seed; global randomness is refused."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (Integral, np.integer)):
+        raise TypeError(f"{name} must be a numpy Generator or an integer seed, found {rng!r}; "
+                        f"pass numpy.random.default_rng(0) or 0")
+    return np.random.default_rng(int(rng))

@@ -1,0 +1,296 @@
+"""Networks as torch modules: standard, parallel and batch norm, and the way to plain arrays and back.
+
+Importing this module imports torch; `dualkit.training` offers the same functions and imports it when used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dualkit import _validate as check
+from dualkit._validate import Array, NotCovered
+from dualkit.networks import Network
+
+
+class Chains(nn.Module):
+    """A sum of chains of equal widths, evaluated together: weight k holds layer k of all, shape (J, a, b)."""
+
+    def __init__(self, weights: Sequence[Array], relu: bool, bias: Array | None) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([_parameter(W) for W in weights])
+        self.bias = None if bias is None else _parameter(bias)
+        self.relu = relu
+
+    def forward(self, X: Tensor) -> Tensor:
+        *inner, last, outer = self.weights
+        A = X
+        for W in inner:
+            A = self._activate(A @ W)
+        A = A @ last if self.bias is None else A @ last + self.bias[:, None, :]
+        return (self._activate(A) @ outer).sum(0)
+
+    def _activate(self, A: Tensor) -> Tensor:
+        return A.relu() if self.relu else A
+
+
+class Parallel(nn.Module):
+    """A parallel network: the sum of its groups of chains and of an output constant."""
+
+    def __init__(self, groups: Sequence[Chains], constant: Array | None) -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(groups)
+        self.constant = None if constant is None else _parameter(constant)
+
+    def forward(self, X: Tensor) -> Tensor:
+        F = sum(group(X) for group in self.groups)
+        return F if self.constant is None else F + self.constant
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation to columns of unit norm: scale * z + shift / sqrt(n), z centred with ||z||_2 = 1.
+
+    In training mode mean, norm and n are those of the batch. In evaluation mode they are those of the last
+    batch seen in training mode, with no running average: the networks here train on the full batch.
+    """
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.scale = _parameter(np.ones(width))
+        self.shift = _parameter(np.zeros(width))
+        for name, size in (("mean", width), ("norm", width), ("samples", ())):
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
+
+    def forward(self, A: Tensor) -> Tensor:
+        if self.training:
+            mean = A.mean(0)
+            norm = ((A - mean).square().sum(0) + len(A) * self.eps).sqrt()
+            self.mean.copy_(mean.detach())
+            self.norm.copy_(norm.detach())
+            self.samples.fill_(len(A))
+        else:
+            mean, norm = self.mean, self.norm
+        if not norm.all():
+            unit = int((norm == 0).nonzero()[0, 0])
+            raise ValueError(f"batch norm is undefined: unit {unit} receives the same value from all samples "
+                             f"(or saw no batch in training mode yet); pass eps > 0 or other weights")
+        return self.scale * (A - mean) / norm + self.shift / self.samples.sqrt()
+
+
+def _parameter(value: Array) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+def standard_network(widths: Sequence[int], *, activation: str, seed: np.random.Generator | int,
+                     scale: float = 1.0) -> nn.Sequential:
+    """Return a standard network without biases, with random weights.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (d, m_1, ..., m_{L-1}, K): input size, hidden widths, output size.
+    activation : {"linear", "relu"}
+    seed : numpy Generator or int
+        The global random numbers of numpy and torch are neither used nor changed.
+    scale : float, > 0
+        Multiplies all weights; small values start near the stationary point zero.
+
+    Notes
+    -----
+    Modules nn.Linear and nn.ReLU in float64. He start: entries N(0, 2/fan-in) for "relu", N(0, 1/fan-in) for
+    "linear".
+
+    Examples
+    --------
+    >>> [tuple(W.shape) for W in standard_network([3, 8, 2], activation="relu", seed=0).parameters()]
+    [(8, 3), (2, 8)]
+    """
+    widths, scale = _widths(widths), check.positive(scale, "scale")
+    rng = check.generator(seed, "seed")
+    return from_arrays(Network((_random_chain(widths, widths[:-1], activation, rng, scale),), activation))
+
+
+def parallel_network(d: int, K: int, depth: int, branches: int, inner_width: int, *, activation: str = "relu",
+                     seed: np.random.Generator | int) -> nn.Module:
+    """Return a sum of chains whose last hidden layer has one unit, with random weights.
+
+    Parameters
+    ----------
+    d, K : int
+        Input and output sizes.
+    depth : int, >= 2
+        Number L of weight matrices. At L = 2 the network is the standard one with `branches` units.
+    branches : int
+        Number of chains.
+    inner_width : int
+        Width of the first L - 2 hidden layers of each chain.
+    activation : {"linear", "relu"}
+    seed : numpy Generator or int
+
+    Notes
+    -----
+    He start as in `standard_network`; the output layer's fan-in is the number of branches.
+
+    Examples
+    --------
+    >>> to_arrays(parallel_network(3, 2, 4, branches=5, inner_width=6, seed=0)).branches[4][2].shape
+    (6, 1)
+    """
+    depth, branches = check.integer(depth, "depth", 2), check.integer(branches, "branches", 1)
+    if depth == 2:
+        return standard_network([d, branches, K], activation=activation, seed=seed)
+    widths = _widths([d, *[inner_width] * (depth - 2), 1, K])
+    rng = check.generator(seed, "seed")
+    return from_arrays(Network(tuple(_random_chain(widths, [*widths[:-2], branches], activation, rng)
+                                     for _ in range(branches)), activation))
+
+
+def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
+                      eps: float = 0.0) -> nn.Sequential:
+    """Return a standard ReLU network with batch normalisation before the last ReLU only.
+
+    A column a of pre-activations, one entry a sample, becomes ``scale * z + shift / sqrt(n)`` with
+    z = (a - mean(a)) / ||a - mean(a)||_2: a centred column of **unit norm**. ``torch.nn.BatchNorm1d`` makes
+    columns of unit variance, norm sqrt(n), instead; its weight is scale/sqrt(n) and its bias shift/sqrt(n).
+    Training it with beta reaches what this network reaches with beta/sqrt(n), if the decay acts on scale,
+    shift and the last matrix.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (d, m_1, ..., m_{L-1}, K).
+    seed : numpy Generator or int
+    eps : float, >= 0
+        Added to the variance before the root, as in torch. With 0 a constant column raises a ValueError.
+
+    Notes
+    -----
+    He start; scale 1 and shift 0. In evaluation mode new samples are normalised with the mean and the norm of
+    the last batch seen in training mode. Chapter "Batch normalisation".
+
+    Examples
+    --------
+    >>> [type(layer).__name__ for layer in batchnorm_network([3, 8, 8, 2], seed=0)]
+    ['Linear', 'ReLU', 'Linear', 'BatchNorm', 'ReLU', 'Linear']
+    """
+    *layers, before, relu, last = standard_network(widths, activation="relu", seed=seed)
+    norm = BatchNorm(before.out_features, check.nonnegative(eps, "eps"))
+    return nn.Sequential(*layers, before, norm, relu, last)
+
+
+def _widths(widths: Sequence[int]) -> list[int]:
+    widths = [check.integer(width, f"widths[{k}]", 1) for k, width in enumerate(widths)]
+    if len(widths) < 3:
+        raise ValueError(f"widths must list input, at least one hidden and output size, found {widths}")
+    return widths
+
+
+def _random_chain(widths: Sequence[int], fan_in: Sequence[int], activation: str, rng: np.random.Generator,
+                  scale: float = 1.0) -> tuple[Array, ...]:
+    gain = {"relu": 2.0, "linear": 1.0}[check.choice(activation, "activation", ("linear", "relu"))]
+    return tuple(scale * np.sqrt(gain / fan) * rng.normal(size=shape)
+                 for fan, shape in zip(fan_in, pairwise(widths), strict=True))
+
+
+def from_arrays(network: Network) -> nn.Module:
+    """Return a Network as a torch module in float64; `to_arrays` is the exact inverse.
+
+    One chain becomes an ``nn.Sequential``. Several become a module that adds them up and stores equal
+    layers of neighbouring chains of equal widths in one parameter of shape (J, a, b). Biases and the
+    constant become parameters named bias and constant.
+
+    Examples
+    --------
+    >>> from_arrays(Network((([[1.0], [2.0]], [[3.0]]),), "relu"))
+    Sequential(
+      (0): Linear(in_features=2, out_features=1, bias=False)
+      (1): ReLU()
+      (2): Linear(in_features=1, out_features=1, bias=False)
+    )
+    """
+    chains, relu = network.branches, network.activation == "relu"
+    if len(chains) == 1:
+        hidden = None if network.biases is None else network.biases[0]
+        biases = [None] * (network.depth - 2) + [hidden, network.constant]
+        layers = [part for Wb in zip(chains[0], biases, strict=True) for part in (_linear(*Wb), nn.ReLU())]
+        return nn.Sequential(*layers[:-1] if relu else layers[::2])
+    groups = []
+    for _, run in groupby(range(len(chains)), key=lambda j: [W.shape for W in chains[j]]):
+        members = list(run)
+        weights = [np.stack(layer) for layer in zip(*(chains[j] for j in members), strict=True)]
+        bias = None if network.biases is None else np.stack([network.biases[j] for j in members])
+        groups.append(Chains(weights, relu, bias))
+    return Parallel(groups, network.constant)
+
+
+def _linear(W: Array, bias: Array | None) -> nn.Linear:
+    # skip_init: the layer's own random start would advance torch's global generator.
+    layer = nn.utils.skip_init(nn.Linear, *W.shape, bias=bias is not None, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(W.T))
+        if bias is not None:
+            layer.bias.copy_(torch.tensor(bias))
+    return layer
+
+
+def to_arrays(module: nn.Module) -> Network:
+    """Return a torch module as a Network, with copies of its weights.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        An ``nn.Sequential`` (nested or not) of nn.Linear modules, with nn.ReLU after all but the last or
+        after none, or what `from_arrays` and `parallel_network` return.
+
+    Raises
+    ------
+    NotCovered
+        For anything a Network cannot express; the message names the module and the reason.
+    """
+    if type(module) is not Parallel:
+        return _chain_to_arrays(list(_layers(module)))
+    chains, biases = [], []
+    for group in module.groups:
+        chains += zip(*(_array(W) for W in group.weights), strict=True)
+        biases += [] if group.bias is None else list(_array(group.bias))
+    activation = "relu" if module.groups[0].relu else "linear"
+    constant = None if module.constant is None else _array(module.constant)
+    return Network(tuple(chains), activation, tuple(biases) or None, constant)
+
+
+def _chain_to_arrays(layers: list[tuple[str, nn.Module]]) -> Network:
+    order = "".join("L" if type(layer) is nn.Linear else "R" for _, layer in layers)
+    linears = [(name, layer) for name, layer in layers if type(layer) is nn.Linear]
+    depth = len(linears)
+    if depth < 2 or order not in ("L" * depth, "LR" * (depth - 1) + "L"):
+        found = ", ".join(f"'{name}' {type(layer).__name__}" for name, layer in layers)
+        raise NotCovered(f"module must hold two or more nn.Linear, with nn.ReLU after all but the last or "
+                         f"after none; found {found or 'no layers'}")
+    for k, (name, layer) in enumerate(linears[:-2], start=1):
+        if layer.bias is not None and layer.bias.any():
+            raise NotCovered(f"module '{name}' has a bias in hidden layer {k} of {depth - 1}; only the last "
+                             f"hidden layer and the output may have one, so pass bias=False")
+    hidden, constant = (None if layer.bias is None else _array(layer.bias) for _, layer in linears[-2:])
+    return Network((tuple(_array(layer.weight.T) for _, layer in linears),),
+                   "relu" if "R" in order else "linear", None if hidden is None else (hidden,), constant)
+
+
+def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    # Exact types: a subclass may compute something else.
+    if type(module) is nn.Sequential:
+        for child, layer in module.named_children():
+            yield from _layers(layer, f"{name}.{child}" if name else child)
+    elif type(module) in (nn.Linear, nn.ReLU):
+        yield name, module
+    else:
+        raise NotCovered(f"module '{name}' is a {type(module).__name__}; a Network consists of nn.Linear and "
+                         f"nn.ReLU in an nn.Sequential, or is what from_arrays returns")
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().double().numpy().copy()

@@ -1,0 +1,206 @@
+"""Networks as plain arrays: a sum of chains of weight matrices, with the weight decay of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dualkit import _validate as check
+from dualkit._validate import Array, NotCovered
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Network:
+    """f(X) = constant + sum over branches of one chain of weight matrices.
+
+    A *standard* network is one chain. A *parallel* network is a sum of chains whose last hidden layer
+    has one unit. For two layers the two are the same thing, and one chain is the form used here.
+
+    Parameters
+    ----------
+    branches : tuple of tuples of ndarray
+        One tuple (W_1, ..., W_L) per branch; all branches have the same depth, input and output sizes.
+    activation : {"linear", "relu"}
+        Applied after every layer but the last of each branch.
+    biases : tuple of ndarray or None
+        Bias of the last hidden layer, one array per branch; None for none. Never penalised.
+    constant : ndarray, shape (K,), or None
+        Output constant. Never penalised.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of neighbouring matrices do not fit; the message names the layer.
+
+    Notes
+    -----
+    Chapter "Two-layer linear networks". Weight decay is 0.5 * (sum of all squared entries of all
+    matrices), to be multiplied by beta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = Network(((np.array([[1.0, -1.0]]), np.array([[2.0], [3.0]])),), "relu")
+    >>> net.predict(np.array([[1.0], [-1.0]])).ravel().tolist()
+    [2.0, 3.0]
+    >>> net.penalty
+    7.5
+    """
+
+    branches: tuple[tuple[Array, ...], ...]
+    activation: str = "linear"
+    biases: tuple[Array, ...] | None = None
+    constant: Array | None = None
+
+    def __post_init__(self) -> None:
+        check.choice(self.activation, "activation", ("linear", "relu"))
+        branches = tuple(tuple(check.array(W, f"branches[{j}][{k}]", ndim=(2,)) for k, W in enumerate(branch))
+                         for j, branch in enumerate(self.branches))
+        if not branches:
+            raise ValueError("branches must hold at least one chain of matrices, found none")
+        object.__setattr__(self, "branches", branches)
+        first = branches[0]
+        for j, branch in enumerate(branches):
+            if len(branch) != len(first) or len(branch) < 2:
+                raise ValueError(f"branches[{j}] must have as many layers as branches[0] and at least 2, "
+                                 f"found {len(branch)} against {len(first)}")
+            for k in range(len(branch) - 1):
+                if branch[k].shape[1] != branch[k + 1].shape[0]:
+                    raise ValueError(f"branches[{j}][{k}] of shape {branch[k].shape} does not fit "
+                                     f"branches[{j}][{k + 1}] of shape {branch[k + 1].shape}; "
+                                     f"the columns of a layer are the rows of the next")
+            if (branch[0].shape[0], branch[-1].shape[1]) != (first[0].shape[0], first[-1].shape[1]):
+                raise ValueError(f"branches[{j}] maps {branch[0].shape[0]} features to {branch[-1].shape[1]} "
+                                 f"outputs, branches[0] maps {first[0].shape[0]} to {first[-1].shape[1]}; "
+                                 f"they must agree")
+        if self.biases is not None:
+            if len(self.biases) != len(branches):
+                raise ValueError(f"biases must hold one array per branch, found {len(self.biases)} arrays "
+                                 f"for {len(branches)} branches")
+            object.__setattr__(self, "biases", tuple(check.array(b, f"biases[{j}]", ndim=(1,))
+                                                     for j, b in enumerate(self.biases)))
+            for j, (b, branch) in enumerate(zip(self.biases, branches, strict=True)):
+                if len(b) != branch[-1].shape[0]:
+                    raise ValueError(f"biases[{j}] must have one entry per unit of the last hidden layer, "
+                                     f"found {len(b)} for {branch[-1].shape[0]}")
+        if self.constant is not None:
+            c = check.array(self.constant, "constant", ndim=(1,))
+            if len(c) != first[-1].shape[1]:
+                raise ValueError(f"constant must have one entry per output, found {len(c)} entries "
+                                 f"for {first[-1].shape[1]} outputs")
+            object.__setattr__(self, "constant", c)
+
+    @property
+    def depth(self) -> int:
+        """Number L of weight matrices in a chain."""
+        return len(self.branches[0])
+
+    @property
+    def penalty(self) -> float:
+        """0.5 * (sum of squares of all weights), the weight decay per unit of beta."""
+        return 0.5 * sum(float(np.vdot(W, W)) for branch in self.branches for W in branch)
+
+    def hidden(self, X: ArrayLike) -> list[Array]:
+        """Return the last hidden layer's outputs on the data, one array (n, m_j) per branch."""
+        X = check.data(X)
+        d = self.branches[0][0].shape[0]
+        if X.shape[1] != d:
+            raise ValueError(f"X must have {d} columns, the network's input size, found {X.shape[1]}")
+        out = []
+        for j, branch in enumerate(self.branches):
+            A = X
+            for k, W in enumerate(branch[:-1]):
+                A = A @ W
+                if self.biases is not None and k == self.depth - 2:
+                    A = A + self.biases[j]
+                if self.activation == "relu":
+                    A = np.maximum(A, 0)
+            out.append(A)
+        return out
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return f(X), shape (n, K)."""
+        F = sum(A @ branch[-1] for A, branch in zip(self.hidden(X), self.branches, strict=True))
+        return F if self.constant is None else F + self.constant
+
+    def to_torch(self) -> torch.nn.Module:
+        """Return the same network as a torch module in float64.
+
+        One chain becomes an ``nn.Sequential`` of ``nn.Linear`` (and ``nn.ReLU``) modules; several become
+        a module that adds up such chains. Weight decay on the matrices alone equals `penalty`.
+        """
+        from dualkit.training import from_arrays
+
+        return from_arrays(self)
+
+
+def as_network(network: object, activation: str = "linear") -> Network:
+    """Read a torch module, a Solution or a list of weight arrays as a Network.
+
+    Parameters
+    ----------
+    network : Network, Solution, torch.nn.Module, or sequence of ndarray
+        A sequence of arrays is one chain W_1, ..., W_L with the given activation.
+    activation : {"linear", "relu"}
+        Used for a sequence of arrays only; everything else carries its own.
+
+    Raises
+    ------
+    NotCovered
+        For a torch module with layers other than Linear and ReLU, or with a ReLU after some hidden
+        layers only.
+    """
+    if isinstance(network, Network):
+        return network
+    if isinstance(getattr(network, "network", None), Network):
+        return network.network
+    if hasattr(network, "state_dict"):
+        from dualkit.training import to_arrays
+
+        return to_arrays(network)
+    if isinstance(network, Sequence) and len(network) and not isinstance(network, str):
+        return Network((tuple(network),), activation)
+    raise NotCovered(f"network must be a torch module, a Solution, a Network or a list of weight arrays, "
+                     f"found {type(network).__name__}")
+
+
+def balance(network: Network) -> Network:
+    """Rescale a two-layer network, unit by unit, so that both weights of a unit have the same length.
+
+    The function computed is unchanged and the penalty drops to sum_j ||u_j|| ||w_j||, its least value
+    over all rescalings. Units that contribute nothing are set to zero.
+
+    Notes
+    -----
+    Lemma ``lem-rescaling``. Any positively homogeneous activation; no bias may be present, because a
+    bias would have to be rescaled with its unit.
+
+    Raises
+    ------
+    NotCovered
+        If the network is deeper than two layers or has biases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]])),)))
+    >>> [float(W[0, 0]) for W in net.branches[0]]
+    [2.0, 2.0]
+    """
+    if network.depth != 2 or network.biases is not None:
+        raise NotCovered(f"balance covers two-layer networks without bias, found depth {network.depth}"
+                         f"{'' if network.biases is None else ' with biases'}")
+    branches = []
+    for W1, W2 in network.branches:
+        inner, outer = np.linalg.norm(W1, axis=0), np.linalg.norm(W2, axis=1)
+        on = (inner > 0) & (outer > 0)
+        gain = np.sqrt(np.divide(outer, inner, out=np.zeros_like(inner), where=on))
+        branches.append((W1 * gain, W2 * np.divide(1.0, gain, out=np.zeros_like(gain), where=on)[:, None]))
+    return Network(tuple(branches), network.activation, None, network.constant)

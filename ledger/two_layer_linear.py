@@ -1,0 +1,335 @@
+"""Checks of the chapter "Two-layer linear networks"."""
+
+import cvxpy as cp
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+from dualkit import Network, balance, certify, solve
+from dualkit.checks import Chapter
+from dualkit.depth import aligned_factors, scalar_linear
+from dualkit.features import LinearFeatures
+from dualkit.linear import interpolate, nuclear_regression, soft_threshold
+
+chapter = Chapter("two_layer_linear")
+SHAPES = ((1, 1, 1), (4, 3, 2), (3, 5, 3), (8, 4, 3), (6, 6, 1))  # (n, d, K)
+
+
+def problem(rng, n, d, K, fraction=0.3):
+    """Random data with beta a fraction of the value above which the optimum is zero."""
+    X, Y = rng.normal(size=(n, d)), rng.normal(size=(n, K))
+    return X, Y, fraction * np.linalg.norm(X.T @ Y, 2)
+
+
+def nuclear_optimum(X, Y, beta):
+    """Optimal value of the nuclear-norm problem by a general convex solver."""
+    W = cp.Variable((X.shape[1], Y.shape[1]))
+    objective = cp.Minimize(0.5 * cp.sum_squares(X @ W - Y) + beta * cp.normNuc(W))
+    return cp.Problem(objective).solve(solver="CLARABEL")
+
+
+def train(X, Y, beta, width, rng, starts=5):
+    """Weights (W_1, W_2) of least objective over several quasi-Newton runs from random starts."""
+    d, K = X.shape[1], Y.shape[1]
+
+    def objective(theta):
+        W1, W2 = theta[: d * width].reshape(d, width), theta[d * width :].reshape(width, K)
+        R = X @ W1 @ W2 - Y
+        gradient = np.concatenate([(X.T @ R @ W2.T).ravel(), (W1.T @ X.T @ R).ravel()]) + beta * theta
+        return 0.5 * np.sum(R**2) + 0.5 * beta * theta @ theta, gradient
+
+    runs = [
+        minimize(
+            objective,
+            rng.normal(size=width * (d + K)),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 5000, "ftol": 1e-16, "gtol": 1e-11},
+        )
+        for _ in range(starts)
+    ]
+    best = min(runs, key=lambda run: run.fun).x
+    return best[: d * width].reshape(d, width), best[d * width :].reshape(width, K)
+
+
+def double_well_gap(beta=0.5):
+    """Primal minus dual for the non-convex loss (f^2 - 1)^2 on one sample, by a fine grid."""
+    f = np.linspace(-3, 3, 6001)
+    loss = (f**2 - 1) ** 2
+    dual = max(np.min(loss + z * f) for z in np.linspace(-beta, beta, 401))
+    return np.min(loss + beta * np.abs(f)) - dual
+
+
+@chapter.statement(
+    "lem-rescaling",
+    "least weight decay over all rescalings, numerically, against sum_j |u_j| |w_j|",
+    1e-8,
+    {"half the sum of products": {"factor": 0.5}, "twice the sum": {"factor": 2.0}},
+)
+def rescaling(rng, factor=1.0):
+    for activation in ("linear", "relu"):
+        for d, m, K in ((1, 1, 1), (3, 4, 2), (5, 2, 3)):
+            U, W = rng.normal(size=(d, m)), rng.normal(size=(m, K))
+            inner, outer = np.linalg.norm(U, axis=0), np.linalg.norm(W, axis=1)
+            least = sum(
+                minimize_scalar(
+                    lambda t, a=a, b=b: 0.5 * (np.exp(2 * t) * a**2 + np.exp(-2 * t) * b**2),
+                    options={"xtol": 1e-12},
+                ).fun
+                for a, b in zip(inner, outer, strict=True)
+            )
+            yield abs(least - factor * inner @ outer)
+            network = Network(((U, W),), activation)
+            X = rng.normal(size=(7, d))
+            yield np.abs(balance(network).predict(X) - network.predict(X)).max()
+            yield abs(balance(network).penalty - least)
+
+
+@chapter.violation(
+    "lem-rescaling", "ass-homogeneous", "tanh units: the rescaled network computes another function"
+)
+def rescaling_without_homogeneity(rng):
+    X, u, w, scale = rng.normal(size=(7, 3)), rng.normal(size=3), rng.normal(), 2.0
+    yield np.abs(np.tanh(X @ (scale * u)) * (w / scale) - np.tanh(X @ u) * w).max()
+
+
+@chapter.statement(
+    "lem-nuclear",
+    "least weight decay of a factorisation, by semidefinite programming, against the nuclear norm",
+    1e-6,
+    {"Frobenius norm instead": {"norm": "fro"}, "largest singular value instead": {"norm": 2}},
+)
+def nuclear_from_factors(rng, norm="nuc"):
+    for d, K in ((2, 2), (4, 2), (3, 3)):
+        W = rng.normal(size=(d, K))
+        # [[A, W], [W^T, B]] >= 0 says A = W_1 W_1^T, B = W_2^T W_2 for some factors of W, up to slack.
+        block = cp.Variable((d + K, d + K), PSD=True)
+        least = cp.Problem(cp.Minimize(0.5 * cp.trace(block)), [block[:d, d:] == W]).solve(solver="CLARABEL")
+        yield abs(least / np.linalg.norm(W, norm) - 1)
+        W1, W2 = aligned_factors(W, 2)
+        yield np.abs(W1 @ W2 - W).max()
+        yield abs(0.5 * (np.sum(W1**2) + np.sum(W2**2)) / np.linalg.norm(W, norm) - 1)
+        G = rng.normal(size=(len(W2), len(W2))) + 2 * np.eye(len(W2))
+        other = 0.5 * (np.sum((W1 @ G) ** 2) + np.sum((np.linalg.inv(G) @ W2) ** 2))
+        yield max(0.0, np.linalg.norm(W, "nuc") - other)
+
+
+@chapter.violation(
+    "lem-nuclear", "ass-width", "one hidden unit cannot produce a matrix of rank two: best distance"
+)
+def nuclear_without_width(rng):
+    yield np.linalg.svd(rng.normal(size=(3, 2)), compute_uv=False)[1]
+
+
+@chapter.statement(
+    "thm-duality",
+    "objective of the network found by `solve` against the dual, by a general convex solver",
+    1e-6,
+    {"dual constraint at 2 beta": {"bound": 2.0}, "dual constraint at beta / 2": {"bound": 0.5}},
+)
+def duality(rng, bound=1.0):
+    for shape in SHAPES:
+        X, Y, beta = problem(rng, *shape)
+        Lambda = cp.Variable(Y.shape)
+        dual = cp.Problem(
+            cp.Maximize(0.5 * np.sum(Y**2) - 0.5 * cp.sum_squares(Y - Lambda)),
+            [cp.sigma_max(X.T @ Lambda) <= bound * beta],
+        ).solve(solver="CLARABEL")
+        primal = solve(X, Y, beta).objective
+        yield abs(primal - dual) / primal
+    for n, d in ((5, 3), (9, 2)):  # logistic loss, labels +-1: conjugate by entropies
+        X, y = rng.normal(size=(n, d)), rng.choice([-1.0, 1.0], n)
+        beta, w, p = 0.2 * np.linalg.norm(X.T @ y), cp.Variable(d), cp.Variable(n)
+        primal = cp.Problem(
+            cp.Minimize(cp.sum(cp.logistic(cp.multiply(-y, X @ w))) + beta * cp.norm(w))
+        ).solve()
+        dual = cp.Problem(
+            cp.Maximize(cp.sum(cp.entr(p) + cp.entr(1 - p))),
+            [cp.norm(X.T @ cp.multiply(y, p)) <= bound * beta],
+        ).solve()
+        yield abs(primal - dual) / primal
+
+
+@chapter.violation(
+    "thm-duality", "ass-width", "one hidden unit for two outputs: trained objective minus dual value"
+)
+def duality_without_width(rng):
+    X, Y, beta = np.eye(2), np.diag([3.0, 2.0]), 1.0
+    W1, W2 = train(X, Y, beta, 1, rng)
+    yield certify([W1, W2], X, Y, beta).primal - solve(X, Y, beta).certificate.dual
+
+
+@chapter.violation("thm-duality", "ass-convex", "the loss (f^2 - 1)^2 on one sample: primal minus dual value")
+def duality_without_convexity(rng):
+    yield double_well_gap()
+
+
+@chapter.statement(
+    "thm-extreme",
+    "units of networks trained from random starts against the exposed extreme points",
+    1e-5,
+    {"output weights halved": {"output": 0.5}, "sign of the dual variable flipped": {"sign": -1.0}},
+)
+def extreme_points(rng, output=1.0, sign=1.0):
+    for n, d, K in ((4, 3, 1), (6, 4, 2), (8, 3, 3)):
+        X, Y, beta = problem(rng, n, d, K, 0.2)
+        W1, W2 = train(X, Y, beta, K + 2, rng)
+        Lambda = sign * (Y - X @ W1 @ W2)
+        yield abs(LinearFeatures(X).support(Lambda).value / beta - 1)
+        gains = np.linalg.norm(W1, axis=0)
+        for u, w, gain in zip(W1.T, W2, gains, strict=True):
+            if gain > 1e-3 * gains.max():  # switched on
+                image = Lambda.T @ (X @ u) / gain
+                yield abs(np.linalg.norm(image) / beta - 1)
+                yield np.abs(output * w / gain - image / beta).max()
+
+
+@chapter.violation(
+    "thm-extreme",
+    "ass-optimal",
+    "a saddle point that uses the second singular pair only: excess of the support function",
+)
+def extreme_without_optimality(rng):
+    X, Y, beta = np.eye(2), np.diag([3.0, 2.0]), 1.0
+    Lambda = Y - np.diag([0.0, 1.0])  # stationary: the unit e_2 satisfies |Lambda^T e_2| = beta
+    yield LinearFeatures(X).support(Lambda).value / beta - 1
+
+
+@chapter.statement(
+    "thm-scalar",
+    "one SVD and one root against a general convex solver and the optimality condition",
+    1e-6,
+    {"beta doubled": {"factor": 2.0}, "squared norm, not norm": {"ridge": True}},
+)
+def scalar_output(rng, factor=1.0, ridge=False):
+    for n, d in ((1, 1), (5, 3), (3, 6), (20, 8)):
+        for fraction in (0.01, 0.5, 0.99):
+            X, Y, beta = problem(rng, n, d, 1, fraction)
+            y, variable = Y[:, 0], cp.Variable(d)
+            penalty = 0.5 * cp.sum_squares(variable) if ridge else cp.norm(variable)
+            least = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(X @ variable - y) + beta * penalty)).solve(
+                solver="CLARABEL"
+            )
+            w = scalar_linear(X, y, factor * beta, 2).w
+            yield abs(0.5 * np.sum((X @ w - y) ** 2) + beta * np.linalg.norm(w) - least) / least
+            if w.any():
+                yield np.linalg.norm(X.T @ (y - X @ w) - beta * w / np.linalg.norm(w)) / beta
+        yield np.abs(scalar_linear(X, y, np.linalg.norm(X.T @ y) * (1 + 1e-12), 2).w).max()
+
+
+@chapter.violation(
+    "thm-scalar", "ass-beta", "no weight decay: an optimal first layer of rank two, its second singular value"
+)
+def scalar_without_decay(rng):
+    X, W1 = rng.normal(size=(3, 3)), np.eye(3)[:, :2]
+    y = X @ W1 @ np.ones(2)
+    singular = np.linalg.svd(W1, compute_uv=False)
+    yield singular[1] / singular[0] if np.allclose(X @ W1 @ np.ones(2), y) else 0.0
+
+
+@chapter.statement(
+    "thm-nuclear",
+    "our solver against a general convex solver, trained networks, and the rank bound",
+    1e-6,
+    {"beta doubled": {"factor": 2.0}, "beta halved": {"factor": 0.5}},
+)
+def nuclear_regression_is_training(rng, factor=1.0):
+    for n, d, K in SHAPES:
+        X, Y, beta = problem(rng, n, d, K)
+        fit = nuclear_regression(X, Y, factor * beta)
+        value = 0.5 * np.sum(fit.residual**2) + beta * np.linalg.norm(fit.W, "nuc")
+        yield abs(value / nuclear_optimum(X, Y, beta) - 1)
+        W1, W2 = train(X, Y, beta, min(d, K), rng)
+        yield abs(value / certify([W1, W2], X, Y, beta).primal - 1)
+    X, B = rng.normal(size=(9, 5)), rng.normal(size=(9, 2))
+    Y = B @ rng.normal(size=(2, 4))  # X^T Y has rank two, four outputs
+    beta = 0.01 * np.linalg.norm(X.T @ Y, 2)
+    yield np.linalg.svd(nuclear_regression(X, Y, factor * beta).W, compute_uv=False)[2]
+
+
+@chapter.violation(
+    "thm-nuclear", "ass-width", "one hidden unit for two outputs: relative excess of the trained objective"
+)
+def nuclear_without_enough_units(rng):
+    X, Y, beta = np.eye(2), np.diag([3.0, 2.0]), 1.0
+    yield certify(list(train(X, Y, beta, 1, rng)), X, Y, beta).primal / nuclear_optimum(X, Y, beta) - 1
+
+
+@chapter.statement(
+    "cor-whitened",
+    "soft threshold of the singular values of X^T Y against a general convex solver",
+    1e-6,
+    {"threshold 2 beta": {"factor": 2.0}, "hard threshold": {"hard": True}},
+)
+def whitened(rng, factor=1.0, hard=False):
+    for n, d, K in ((6, 3, 2), (3, 6, 2), (4, 4, 3)):
+        Q = np.linalg.qr(rng.normal(size=(max(n, d), min(n, d))))[0]
+        X, Y = Q if n >= d else Q.T, rng.normal(size=(n, K))
+        singular = np.linalg.svd(X.T @ Y, compute_uv=False)
+        for beta in (0.5 * singular[-1], 0.5 * (singular[0] + singular[1])):
+            W = soft_threshold(X.T @ Y, factor * beta)
+            if hard:
+                U, s, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
+                W = (U * np.where(s > beta, s, 0)) @ Vt
+            value = 0.5 * np.sum((X @ W - Y) ** 2) + beta * np.linalg.norm(W, "nuc")
+            yield value / nuclear_optimum(X, Y, beta) - 1
+
+
+@chapter.violation(
+    "cor-whitened", "ass-whitened", "data with unequal singular values: relative excess of the soft threshold"
+)
+def whitened_without_whitening(rng):
+    X, Y, beta = np.diag([3.0, 1.0]), np.array([[1.0, 0.5], [0.0, 1.0]]), 0.3
+    W = soft_threshold(X.T @ Y, beta)
+    yield (0.5 * np.sum((X @ W - Y) ** 2) + beta * np.linalg.norm(W, "nuc")) / nuclear_optimum(X, Y, beta) - 1
+
+
+@chapter.statement(
+    "prop-interpolation",
+    "pinv(X) Y against the least nuclear norm, by a convex solver, and the limit of training",
+    1e-5,
+    {"twice the pseudoinverse": {"factor": 2.0}, "pseudoinverse of the transpose": {"transpose": True}},
+)
+def interpolation(rng, factor=1.0, transpose=False):
+    for n, K in ((2, 1), (3, 2), (4, 4)):
+        X, Y = rng.normal(size=(n, n + (0 if transpose else 2))), rng.normal(size=(n, K))
+        variable = cp.Variable((X.shape[1], K))
+        least = cp.Problem(cp.Minimize(cp.normNuc(variable)), [X @ variable == Y]).solve(solver="CLARABEL")
+        W = factor * interpolate(X.T if transpose else X, Y)
+        yield np.abs(X @ W - Y).max()
+        yield abs(np.linalg.norm(W, "nuc") / least - 1)
+        yield np.abs(nuclear_regression(X, Y, 1e-7 * np.linalg.norm(X.T @ Y, 2)).W - W).max()
+
+
+@chapter.violation(
+    "prop-interpolation", "ass-rows", "two equal samples with different labels: misfit of pinv(X) Y"
+)
+def interpolation_without_rank(rng):
+    X, Y = np.array([[1.0, 2.0], [1.0, 2.0]]), np.array([[1.0], [0.0]])
+    yield np.linalg.norm(X @ np.linalg.pinv(X) @ Y - Y)
+
+
+@chapter.statement(
+    "cor-certificate",
+    "true distance to the optimum minus the certified gap (must not be positive), and the gap at the optimum",
+    1e-8,
+    {"residual scaled to 2 beta": {"bound": 2.0}, "residual not scaled at all": {"bound": np.inf}},
+)
+def certificate(rng, bound=1.0):
+    for n, d, K in SHAPES:
+        X, Y, beta = problem(rng, n, d, K)
+        optimum = solve(X, Y, beta)
+        yield optimum.certificate.relative_gap
+        for size in (0.0, 0.03, 1.0):
+            weights = [W + size * rng.normal(size=W.shape) for W in optimum.weights]
+            R = Y - X @ weights[0] @ weights[1]
+            scale = min(1.0, bound * beta / LinearFeatures(X).support(R).value)
+            dual = 0.5 * np.sum(Y**2) - 0.5 * np.sum((Y - scale * R) ** 2)
+            yield max(0.0, dual - optimum.objective) / optimum.objective
+            yield max(0.0, optimum.objective - certify(weights, X, Y, beta).primal) / optimum.objective
+
+
+@chapter.violation(
+    "cor-certificate", "ass-convex", "the loss (f^2 - 1)^2 on one sample: the gap stays open at the optimum"
+)
+def certificate_without_convexity(rng):
+    yield double_well_gap()
