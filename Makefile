@@ -26,6 +26,7 @@ test: $(ENV)  ## lint, test the mathematics, execute every chapter and compare i
 	$(PY) -m pytest -n $(JOBS)
 
 serve: $(ENV)  ## serve the built site on this machine, on PORT (8000)
+	@test -f _build/html/index.html || { echo 'make: there is no site yet; run make book first' >&2; exit 1; }
 	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 lab: $(ENV)  ## open the chapters in JupyterLab
@@ -33,12 +34,12 @@ lab: $(ENV)  ## open the chapters in JupyterLab
 
 check: $(ENV)  ## check the built site: links, alt texts, third parties, every page in a browser
 	$(PY) tools/check_site.py
-	$(PY) -m pytest -m site -n $(JOBS) --dist load
+	$(PY) -m pytest tests/test_site.py -m site -n $(JOBS) --dist load
 
 lint: $(ENV)  ## check the style of the code
 	$(PY) -m ruff check
 
-ledger: $(ENV)  ## run the check of every labelled statement and print the table
+ledger: $(ENV)  ## check every labelled statement, print the table, record the wordings checked
 	$(PY) -m ledger
 	$(PY) tools/fingerprints.py --write
 

@@ -1,7 +1,7 @@
 """Let the tests of the notebooks serve the build of the book: every chapter is executed once, not twice.
 
-`pytest --nbval chapters` runs each notebook and compares its text outputs with the stored ones.  The outputs of that
-run, images included, go to jupyter-book's execution cache, where the build finds them.
+`pytest --nbval chapters` runs each notebook and compares its text outputs with the stored ones.  The outputs
+of that run, images included, go to jupyter-book's execution cache, where the build finds them.
 """
 
 import copy
@@ -9,7 +9,8 @@ import os
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread makes sums repeat to the last bit; inherited by kernels
+# One thread makes sums repeat to the last bit; the notebooks' kernels inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SVG = ("image/svg+xml", "application/papermill.record/image/svg+xml")
 

@@ -1,4 +1,4 @@
-"""What the theme and the extensions leave to be mended: no third party, unique ids, figures for both themes."""
+"""What the theme and the extensions leave to be mended: third parties, repeated ids, figures, weight."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def mend_boxes(app, doctree, docname):
 
 
 def mend_proof(box):
-    """sphinx-proof writes "Proof. " into the first paragraph: set it in italics, or leave it to the summary."""
+    """sphinx-proof writes "Proof. " into the first paragraph: set it in italics, or drop it if folded."""
     first = box.next_node(nodes.Text)
     _, _, rest = first.partition("Proof. ")
     start = [] if "dropdown" in box["classes"] else [nodes.emphasis("", "Proof."), nodes.Text(" ")]
@@ -96,9 +96,21 @@ def copy_mathjax(app, error):
             shutil.copy(source / name, target)
 
 
+def drop_icon_script(app, error):
+    """The theme has its icons as a font and as a script of 1.5 MB that blocks the page: keep the font."""
+    if error or app.builder.name != "html":
+        return
+    script = re.compile(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>\n?')
+    for page in Path(app.outdir).rglob("*.html"):
+        page.write_text(script.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+    for file in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        file.unlink()
+
+
 def tag(name):
     """Visitors that write a node as an html element."""
-    return lambda self, node: self.body.append(self.starttag(node, name)), lambda self, node: self.body.append(f"</{name}>")
+    return (lambda self, node: self.body.append(self.starttag(node, name)),
+            lambda self, node: self.body.append(f"</{name}>"))
 
 
 def setup(app):
@@ -109,4 +121,5 @@ def setup(app):
     app.connect("doctree-resolved", keep_punctuation)
     app.connect("html-page-context", drop_assets, priority=900)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", drop_icon_script)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
-"""Write what every label of the book is called in print to _build/labels.json, for the notebooks for download.
+"""Write what every label of the book is called in print to _build/labels.json, for the plain notebooks.
 
-"thm-duality" -> "Theorem 1.4", "eq-primal" -> "1.2", "fig-ellipse" -> "1.3", "sec-setting" -> the section's title; "page:ledger" -> the title of the page ledger.md.
+"thm-duality" -> "Theorem 1.4", "eq-primal" -> "1.2", "fig-ellipse" -> "1.3", "sec-setting" -> the title of
+the section, "page:ledger" -> the title of the page ledger.md.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ def number(env, docname: str, kind: str, node_id: str) -> str:
 def collect(env) -> dict[str, str]:
     names = {f"page:{PurePosixPath(page).name}": title.astext() for page, title in env.titles.items()}
     for label, (docname, node_id, title) in env.get_domain("std").labels.items():
-        names[label] = number(env, docname, "figure", node_id) or number(env, docname, "table", node_id) or str(title)
+        figure, table = (number(env, docname, kind, node_id) for kind in ("figure", "table"))
+        names[label] = figure or table or str(title)
     for label, box in getattr(env, "sphinx_exercise_registry", {}).items():
         names[label] = f"{box['type'].title()} {number(env, box['docname'], 'exercise', label)}".strip()
     for label, box in getattr(env, "proof_list", {}).items():
-        names[label] = f"{box['realtype'].title()} {number(env, box['docname'], box['countertype'], label)}".strip()
+        count = number(env, box["docname"], box["countertype"], label)
+        names[label] = f"{box['realtype'].title()} {count}".strip()
     for label, (docname, serial) in env.get_domain("math").equations.items():
         names[label] = number(env, docname, "displaymath", nodes.make_id(f"equation-{label}")) or str(serial)
     return names

@@ -1,5 +1,6 @@
-"""The theorem ledger in the pages: a line under every statement, the directive {ledger-table}, and the refusal to
-build when a statement has no check or a check no statement.
+"""The theorem ledger in the pages: a line under every statement, and the directive {ledger-table}.
+
+The build is refused when a statement has no check, a check has no statement, or a check fails.
 
 Everything happens after all pages are read, from the records alone, so that no page can show an old residual.
 """
@@ -15,9 +16,9 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-import ledger_data  # noqa: E402
-from ledger_nodes import boxes, line, number, table  # noqa: E402
-from myst import STATEMENTS  # noqa: E402
+import ledger_data
+from ledger_nodes import boxes, line, number, table
+from myst import STATEMENTS
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def check(app, env):
         logger.warning("ledger: %s", problem, location=box["docname"])
     for label, record in app.ledger.items():
         if label not in found:
-            logger.warning("ledger: %s is checked in ledger/%s.py but stands nowhere in the book", label, record["chapter"])
+            logger.warning("ledger: %s is checked in ledger/%s.py but stands nowhere in the book",
+                           label, record["chapter"])
         for hypothesis, *_ in record["violations"]:
             if env.proof_list.get(hypothesis, {}).get("realtype") != "assumption":
                 logger.warning("ledger: %s is broken by the check of %s but is no assumption of the book",
@@ -70,8 +72,8 @@ def check(app, env):
 
 def insert(app, doctree, docname):
     """Put the lines under the statements of a page, and the cards into the ledger page."""
-    for box in list(doctree.findall(lambda n: n.get("label") in app.ledger if isinstance(n, nodes.Element) else False)):
-        if box.get("realtype") in STATEMENTS:
+    for box in list(doctree.findall(nodes.Element)):
+        if box.get("realtype") in STATEMENTS and box["label"] in app.ledger:
             box += line(app, docname, app.ledger[box["label"]])
     for place in list(doctree.findall(LedgerPlace)):
         place.replace_self(table(app, docname))

@@ -20,8 +20,8 @@ def boxes(env) -> dict[str, dict]:
 def rich(text: str) -> list[nodes.Node]:
     """A line of a record as nodes: $formulas$ and `code` are set as such."""
     kinds = {"$": nodes.math, "`": nodes.literal}
-    parts = re.split(r"(\$[^$]+\$|`[^`]+`)", text)
-    return [kinds[p[0]](p[1:-1], p[1:-1]) if p[:1] in kinds and len(p) > 2 else nodes.Text(p) for p in parts if p]
+    parts = [p for p in re.split(r"(\$[^$]+\$|`[^`]+`)", text) if p]
+    return [kinds[p[0]](p[1:-1], p[1:-1]) if p[0] in kinds and len(p) > 2 else nodes.Text(p) for p in parts]
 
 
 def paragraph(css: str, *content: nodes.Node | str) -> nodes.paragraph:
@@ -37,7 +37,7 @@ def numbers(env, label: str) -> tuple[int, ...]:
 
 
 def link(app, docname: str, label: str) -> nodes.Node:
-    """A link to a statement or assumption by its name and number; its plain label when the build has failed anyway."""
+    """A link to a statement or assumption by name and number; the plain label of one that the book lacks."""
     if label not in app.env.proof_list:
         return nodes.literal(label, label)
     box = app.env.proof_list[label]
@@ -74,7 +74,8 @@ def items(title: str, css: str, rows: list[tuple[list[nodes.Node], float]]) -> l
         return []
     listing = nodes.bullet_list(classes=[css])
     for content, residual in rows:
-        listing += nodes.list_item("", paragraph("ledger-row", nodes.inline("", "", *content), figure(residual)))
+        row = paragraph("ledger-row", nodes.inline("", "", *content), figure(residual))
+        listing += nodes.list_item("", row)
     return [paragraph("ledger-heading", title), listing]
 
 
@@ -85,21 +86,22 @@ def card(app, docname: str, record: dict) -> nodes.Node:
                       *rich(app.ledger_titles.get(record["label"], "")), " ", mark(record, "holds"))
     node += paragraph("ledger-what", *rich(record["title"]))
     node += paragraph("ledger-facts", *residuals(record), ".")
-    node += items("Residual where a hypothesis fails", "ledger-violations",
-                  [([link(app, docname, h), nodes.Text(", "), *rich(what)], r) for h, what, r in record["violations"]])
-    node += items("Residual of the statement with a mistake put in", "ledger-perturbations",
-                  [(rich(what), r) for what, r in record["perturbations"]])
+    node += items("Without a hypothesis: residual", "ledger-violations",
+                  [([link(app, docname, hypothesis), nodes.Text(", "), *rich(what)], residual)
+                   for hypothesis, what, residual in record["violations"]])
+    node += items("Wrong on purpose: residual", "ledger-perturbations",
+                  [(rich(what), residual) for what, residual in record["perturbations"]])
     return node
 
 
 def table(app, docname: str) -> list[nodes.Node]:
     """All cards in the order of the book, under the titles of their chapters."""
-    labels = sorted((label for label in boxes(app.env) if label in app.ledger), key=lambda x: numbers(app.env, x))
-    shown = [app.ledger[label] for label in labels]
-    held = sum(r["passed"] for r in shown)
-    result = [paragraph("ledger-summary", f"{held} of {len(shown)} statements hold on {sum(r['instances'] for r in shown)} "
-                        f"instances; {sum(len(r['violations']) for r in shown)} instances without a hypothesis and "
-                        f"{sum(len(r['perturbations']) for r in shown)} false statements were tried.")]
+    labels = [label for label in boxes(app.env) if label in app.ledger]
+    shown = [app.ledger[label] for label in sorted(labels, key=lambda label: numbers(app.env, label))]
+    held, tried = sum(r["passed"] for r in shown), sum(r["instances"] for r in shown)
+    without, wrong = (sum(len(r[kind]) for r in shown) for kind in ("violations", "perturbations"))
+    result = [paragraph("ledger-summary", f"{held} of {len(shown)} statements hold on {tried} instances; "
+                        f"{without} instances without a hypothesis and {wrong} false statements were tried.")]
     chapter = None
     for record in shown:
         page = app.env.proof_list[record["label"]]["docname"]

@@ -160,8 +160,7 @@ def aligned_factors(W: ArrayLike, depth: int, width: int | Sequence[int] | None 
     width : int or L - 1 ints, optional
         Hidden widths, each at least the rank of W, else ValueError; default the rank of W (1 for W = 0).
     rng : Generator or int, optional
-        Draws the free hidden frames U_1, ..., U_{L-1} (orthonormal columns) at random; without it they are
-        the first columns of the identity.
+        Draws the free hidden frames U_1, ..., U_{L-1}; without it they are columns of the identity.
 
     Examples
     --------
@@ -192,8 +191,8 @@ class ScalarLinear:
 
     Attributes
     ----------
-    w : ndarray, shape (d,) or (d, 1)
-        The end-to-end weights W_1 ... W_L of the global minimum (a tie goes to the larger norm).
+    w : ndarray, shape (d,) or (d, 1), like y
+        The product W_1 ... W_L at the global minimum (a tie goes to the larger norm).
     value : float
         0.5 ||X w - y||^2 + beta (L/2) ||w||^(2/L).
     stationary : ndarray, shape (m, d)

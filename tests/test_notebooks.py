@@ -1,4 +1,4 @@
-"""The sources of the book: stored notebooks, mistakes that Sphinx passes over in silence, and the plain versions."""
+"""The sources of the book: stored notebooks, mistakes that Sphinx does not notice, and the plain versions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NOTEBOOKS = [p for p in PAGES if p.suffix == ".ipynb"]
 
 # Each of these builds without a warning and looks wrong on the page.
 SILENT_MISTAKES = {
-    r"(?m)^ *`{3,}\{[^}]+\}[^\n]*`": "backticks in the title of a backtick fence: it is no fence and prints raw",
+    r"(?m)^ *`{3,}\{[^}]+\}[^\n]*`": "a fence with backticks in its title is no fence and prints raw",
     r"\\eqref|\\label\{|\\ref\{": "TeX labels: write $$ ... $$ (eq-name) and {eq}`eq-name`",
     r"\\left\\[lr]Vert|\\left\\\|": "scaled norm bars look broken: write \\norm{...}",
     r"(?m)^ *(`{3,}|:{3,})\{prf:proof\} +\S": "a proof takes no title",
 }
 # Keys that jupyter-book reads; it ignores all others without a word.
 CONFIG_KEYS = {
-    "": {"title", "author", "copyright", "logo", "only_build_toc_files", "execute", "parse", "bibtex_bibfiles", "html",
-         "sphinx", "exclude_patterns"},
+    "": {"title", "author", "copyright", "logo", "only_build_toc_files", "execute", "parse",
+         "bibtex_bibfiles", "html", "sphinx", "exclude_patterns"},
     "execute": {"execute_notebooks", "timeout", "allow_errors", "stderr_output", "run_in_temp"},
     "parse": {"myst_enable_extensions"},
-    "html": {"favicon", "home_page_in_navbar", "use_edit_page_button", "use_issues_button", "use_repository_button",
-             "extra_footer", "baseurl"},
+    "html": {"favicon", "home_page_in_navbar", "use_edit_page_button", "use_issues_button",
+             "use_repository_button", "extra_footer", "baseurl"},
     "sphinx": {"recursive_update", "extra_extensions", "local_extensions", "config"},
 }
 
@@ -49,8 +49,9 @@ def test_every_figure_has_alt_text_and_caption(path):
     for number, cell in enumerate((c for c in nbformat.read(path, 4).cells if c.cell_type == "code"), 1):
         if any(str(o.get("data", {}).get("text/plain", "")).startswith("<Figure") for o in cell.outputs):
             settings = cell.metadata.get("mystnb", {})
-            assert settings.get("image", {}).get("alt", "").strip(), f"code cell {number} has a figure without alt text"
-            assert settings.get("figure", {}).get("caption", "").strip(), f"code cell {number}: figure without caption"
+            alt, caption = settings.get("image", {}).get("alt"), settings.get("figure", {}).get("caption")
+            assert alt and alt.strip(), f"code cell {number} has a figure without alt text"
+            assert caption and caption.strip(), f"code cell {number} has a figure without caption"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=ids(PAGES))
@@ -99,13 +100,14 @@ def test_plain_text_of_each_kind_of_block():
     book = plain_markdown.Book({"thm-a": "Theorem 2.3", "eq-a": "2.1", "ex-a": "Exercise 2.1"},
                                {"norm": [r"\lVert #1\rVert", 1], "RR": [r"\mathbb{R}", 0], "T": [r"\top", 0]},
                                {"key": ("Fenchel", "1949", "")}, {"gap": "0.0001234"})
-    source = (":::{prf:theorem} Duality\n:label: thm-a\n\nFor $x \\in \\RR^n$:\n\n$$\n\\norm{\\frac{x}{2}} = X^\\T y\n$$ "
-              "(eq-a)\n:::\n\n::::{dropdown} Proof\n```{prf:proof}\nBy {eq}`eq-a` and {cite}`key`.\n```\n::::\n"
-              "\nSee {prf:ref}`thm-a`, {prf:ref}`above <thm-a>`, [](#ex-a), {glue:text}`gap:.1e`, `\\RR`.")
+    source = (":::{prf:theorem} Duality\n:label: thm-a\n\nFor $x \\in \\RR^n$:\n\n"
+              "$$\n\\norm{\\frac{x}{2}} = X^\\T y\n$$ (eq-a)\n:::\n\n"
+              "::::{dropdown} Proof\n```{prf:proof}\nBy {eq}`eq-a` and {cite}`key`.\n```\n::::\n\n"
+              "See {prf:ref}`thm-a`, {prf:ref}`above <thm-a>`, [](#ex-a), {glue:text}`gap:.1e`, `\\RR`.")
     assert plain_markdown.convert(source, book) == (
         "> **Theorem 2.3** (Duality)\n>\n> For $x \\in \\mathbb{R}^n$:\n>\n"
         "> $$ \\lVert \\frac{x}{2}\\rVert = X^\\top y \\tag{2.1} $$\n\n"
-        "<details>\n<summary>Proof</summary>\n\n*Proof.* By (2.1) and (Fenchel, 1949). ∎\n\n</details>\n\n"
+        "<details>\n<summary>Proof</summary>\n\n*Proof.* By (2.1) and [Fenchel, 1949]. ∎\n\n</details>\n\n"
         "See Theorem 2.3, above, Exercise 2.1, 1.2e-04, `\\RR`.")
 
 
@@ -115,7 +117,8 @@ def test_unknown_directive_is_refused():
 
 
 def test_fences_nest_and_keep_their_options():
-    text = "before\n::::{prf:theorem} T\n:label: thm-a\n\n:::{note}\ninside\n:::\n::::\nafter\n```python\n:::{x}\n```"
+    text = ("before\n::::{prf:theorem} T\n:label: thm-a\n\n:::{note}\ninside\n:::\n::::\nafter\n"
+            "```python\n:::{x}\n```")
     parts = myst.split(text)
     assert [type(p).__name__ for p in parts] == ["Text", "Fence", "Text", "Fence"]
     assert (parts[1].label, parts[1].argument) == ("thm-a", "T") and parts[1].is_statement
@@ -126,8 +129,9 @@ def test_execution_cache_forgets_when_the_package_changes(tmp_path):
     module = tmp_path / "dualkit" / "m.py"
     module.parent.mkdir()
     module.write_text("x = 1")
-    notebook = nbformat.v4.new_notebook(metadata=refresh.METADATA, cells=[nbformat.v4.new_code_cell(
-        "print(1)", execution_count=1, outputs=[nbformat.v4.new_output("stream", name="stdout", text="1\n")])])
+    output = nbformat.v4.new_output("stream", name="stdout", text="1\n")
+    notebook = nbformat.v4.new_notebook(metadata=refresh.METADATA, cells=[
+        nbformat.v4.new_code_cell("print(1)", execution_count=1, outputs=[output])])
     execution_cache.store(notebook, tmp_path / "page.ipynb", tmp_path)
     asked = nbformat.v4.new_notebook(metadata=refresh.METADATA, cells=[nbformat.v4.new_code_cell("print(1)")])
     assert execution_cache.executed(asked, tmp_path).cells[0].outputs[0].text == "1\n"

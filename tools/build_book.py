@@ -1,7 +1,7 @@
 """Build the site: python tools/build_book.py
 
-Runs jupyter-book with every warning an error, then does what it does not: sets the formulas (prerender.cjs), which
-also finds the mistakes in them, and replaces the notebooks for download by plain ones (plain_notebook.py).
+Runs jupyter-book with every warning an error, then does what it does not: sets the formulas (prerender.cjs),
+which also finds the mistakes in them, and makes the notebooks for download plain (plain_notebook.py).
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def stop(line: str) -> None:
 
 
 def run_jupyter_book() -> None:
-    # A fresh folder: pages of chapters that were renamed would stay, and formulas already set would be set again.
+    # Start from an empty folder: otherwise the pages of renamed chapters would stay.
     shutil.rmtree(SITE, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", ".", "-W", "-n", "--keep-going", "--all"]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
+               "build", ".", "-W", "-n", "--keep-going", "--all"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, encoding="utf-8",
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

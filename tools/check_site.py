@@ -1,7 +1,7 @@
 """Read every built page and report what is broken: python tools/check_site.py
 
-Links and anchors within the site, loads from other hosts, images without a description, ids used twice, formulas and
-references that were not resolved, directives that were not rendered, pages without content.
+Links and anchors within the site, loads from other hosts, images without a description, ids used twice,
+formulas and references that were not resolved, directives that were not rendered, pages without content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup, Tag
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADS = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
+LOADS = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src",
+         "object": "data"}
+Anchors = dict[Path, set[str]]
 # What an unrendered directive, role, label or formula leaves in the text of a page.
 LEFTOVERS = {
     r"^\s*(`{3,}|:{3,})\s*\{?": "a directive that was not rendered",
@@ -26,7 +28,7 @@ LEFTOVERS = {
 }
 
 
-def page_problems(page: Path, soup: BeautifulSoup, site: Path, anchors: dict[Path, set[str]]) -> Iterator[str]:
+def page_problems(page: Path, soup: BeautifulSoup, site: Path, anchors: Anchors) -> Iterator[str]:
     for tag, attribute in [("a", "href"), *LOADS.items()]:
         for element in soup.find_all(tag, attrs={attribute: True}):
             yield from link_problems(page, element, element[attribute], anchors)
@@ -48,7 +50,7 @@ def generated(page: Path, site: Path) -> bool:
     return page.relative_to(site).as_posix() in ("genindex.html", "prf-prf.html", "search.html")
 
 
-def link_problems(page: Path, element: Tag, address: str, anchors: dict[Path, set[str]]) -> Iterator[str]:
+def link_problems(page: Path, element: Tag, address: str, anchors: Anchors) -> Iterator[str]:
     url = urlsplit(address)
     if url.scheme in ("http", "https") or url.netloc:
         if element.name != "a" and "canonical" not in element.get("rel", []):

@@ -1,16 +1,15 @@
-"""jupyter-book's cache of executed notebooks, shared by the tests that fill it and the build that reads it."""
+"""jupyter-book's cache of executed notebooks: the tests fill it and the build reads it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import ledger_data
 from filelock import FileLock
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbformat import NotebookNode
-
-import ledger_data
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,8 +32,9 @@ def store(notebook: NotebookNode, path: Path, root: Path = ROOT) -> None:
     (root / "_build").mkdir(exist_ok=True)
     with FileLock(root / "_build" / "jupyter_cache.lock"):
         drop_stale(root)
-        get_cache(str(root / "_build" / ".jupyter_cache")).cache_notebook_bundle(
-            CacheBundleIn(notebook, str(path), data={"execution_seconds": 0.0}), check_validity=False, overwrite=True)
+        bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": 0.0})
+        cache = get_cache(str(root / "_build" / ".jupyter_cache"))
+        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def executed(notebook: NotebookNode, root: Path = ROOT) -> NotebookNode:

@@ -1,8 +1,8 @@
-"""Remember which wording of each statement its check was reviewed against: python tools/fingerprints.py [--write]
+"""Remember the wording against which each check was reviewed: python tools/fingerprints.py [--write]
 
-A check is written for a statement as it reads on a given day.  ledger/reviewed.json keeps a hash of that wording;
-when the statement, or an assumption that it cites, changes afterwards, the tests fail until somebody has read the
-check again and run `make ledger`, which calls this script.
+A check is written for a statement as it reads on a given day.  ledger/reviewed.json keeps a hash of that
+wording; when the statement, or an assumption that it cites, changes afterwards, the tests fail until somebody
+has read the check again and run `make ledger`, which calls this script.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import myst
 
 
 def fingerprints(root: Path = myst.ROOT) -> dict[str, str]:
-    """Label of each statement -> hash of its wording and of the assumptions that it cites, whitespace ignored."""
+    """Label of each statement -> hash of its wording and of the assumptions that it cites, but for spaces."""
     found = [d for page in myst.pages(root) for text in myst.markdown(page) for d in myst.directives(text)]
     assumptions = {d.label: d for d in found if d.name == "prf:assumption"}
     result = {}
@@ -34,7 +34,8 @@ def changed(root: Path = myst.ROOT) -> list[str]:
     reviewed = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     now = fingerprints(root)
     lines = [f"the statement of {label} {'changed' if label in reviewed else 'is new'}: "
-             "read its check again, then run `make ledger`" for label in now if now[label] != reviewed.get(label)]
+             "read its check again, then run `make ledger`"
+             for label in now if now[label] != reviewed.get(label)]
     return lines + [f"{label} is in ledger/reviewed.json but not in the book: run `make ledger`"
                     for label in reviewed if label not in now]
 

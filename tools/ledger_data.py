@@ -1,7 +1,7 @@
 """The ledger's records as plain data, computed once for each state of the code.
 
-Running every check takes up to a minute, so the result is kept in _build/ledger.json under a hash of all that it
-depends on: the helper package, the checks and the versions of the packages.
+Running every check takes up to a minute, so the result is kept in _build/ledger.json under a hash of all that
+it depends on: the helper package, the checks and the versions of the packages.
 """
 
 from __future__ import annotations

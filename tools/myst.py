@@ -1,6 +1,6 @@
 """Read the MyST text of the pages: the few rules of fences and options that the tools of the book share.
 
-The book itself is parsed by Sphinx; this small parser lets tests and converters look at the sources without it.
+The book itself is parsed by Sphinx; this small parser lets tests and converters read the sources without it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def pages(root: Path = ROOT) -> list[Path]:
     found = [[f for s in (".ipynb", ".md") if (f := root / (name + s)).exists()] for name in names]
     for name, files in zip(names, found, strict=True):
         if len(files) != 1:
-            raise FileNotFoundError(f"_toc.yml names {name}: need exactly one of {name}.ipynb, {name}.md; found {files}")
+            raise FileNotFoundError(f"_toc.yml names {name}: need either {name}.ipynb or {name}.md")
     return [files[0] for files in found]
 
 
@@ -119,4 +119,5 @@ def markdown(page: Path) -> list[str]:
 
 def statements(root: Path = ROOT) -> list[tuple[Path, Fence]]:
     """Every theorem, lemma, proposition and corollary of the book with its page."""
-    return [(page, d) for page in pages(root) for text in markdown(page) for d in directives(text) if d.is_statement]
+    return [(page, d) for page in pages(root) for text in markdown(page) for d in directives(text)
+            if d.is_statement]

@@ -1,7 +1,7 @@
 """Turn MyST text into Markdown that reads well in plain Jupyter, Colab and editors.
 
-Boxes become quotations with a bold heading, proofs and solutions fold with <details>, references become the names
-and numbers that the book prints, and the macros for formulas are written out.
+Boxes become quotations with a bold heading, proofs and solutions fold with <details>, references become the
+names and numbers that the book prints, and the macros for formulas are written out.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ DISPLAY = re.compile(r"\$\$(.+?)\$\$(?:[ ]*\(([\w:.-]+)\))?", re.S)
 MATH = re.compile(r"(\$\$.+?\$\$|(?<![\\$])\$[^$]+?\$)", re.S)
 CODE = re.compile(r"(`+[^`]+`+)")
 LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\((?!https?:|mailto:)([^)\s]*)\)")
-QUOTED = {"note", "tip", "hint", "important", "warning", "caution", "attention", "seealso", "admonition", "sidebar",
-          "margin", "epigraph"}
+QUOTED = {"note", "tip", "hint", "important", "warning", "caution", "attention", "seealso", "admonition",
+          "sidebar", "margin", "epigraph"}
 PLAIN = {"grid", "grid-item", "tab-set", "div", "card", "grid-item-card", "tab-item"}
 SILENT = {"bibliography", "tableofcontents", "contents", "exercise-end", "solution-end", "raw"}
 
@@ -92,7 +92,7 @@ def role(name: str, content: str, book: Book) -> str:
         found = [(f"{who} ({year})" if textual else f"{who}, {year}", address)
                  for who, year, address in (book.sources[key.strip()] for key in target.split(","))]
         joined = "; ".join(f"[{text}]({address})" if address else text for text, address in found)
-        return joined if textual else f"({joined})"
+        return joined if textual else f"[{joined}]"
     if name == "eq":
         return f"({book.name(target)})"
     if name == "numref":
@@ -104,12 +104,11 @@ def role(name: str, content: str, book: Book) -> str:
         return title or book.page(target)
     if name == "math":
         return f"${content}$"
-    return {"sub": f"<sub>{content}</sub>", "sup": f"<sup>{content}</sup>", "kbd": f"<kbd>{content}</kbd>"}.get(
-        name, title or content)
+    return f"<{name}>{content}</{name}>" if name in ("sub", "sup", "kbd") else title or content
 
 
 def inline(text: str, book: Book) -> str:
-    """Markdown without fences: roles, labelled displays, links within the book, macros, comments and targets."""
+    """Markdown without fences: roles, labelled displays, links within the book, macros, comments, targets."""
     text = re.sub(r"^(%.*|\([\w:.-]+\)=|\+\+\+.*)\n?", "", text, flags=re.M)
     text = ROLE.sub(lambda m: role(m[1], m[3], book), text)
 
@@ -122,7 +121,8 @@ def inline(text: str, book: Book) -> str:
 
     text = LINK.sub(link, DISPLAY.sub(display, text))
     pieces = CODE.split(text)
-    return "".join(p if i % 2 else MATH.sub(lambda m: expand(m[0], book.macros), p) for i, p in enumerate(pieces))
+    pieces[::2] = [MATH.sub(lambda m: expand(m[0], book.macros), piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def convert(text: str, book: Book) -> str:
@@ -143,7 +143,8 @@ def _part(part: Text | Fence, book: Book) -> str:
     if part.name.startswith("prf:") or kind in ("exercise", "exercise-start"):
         name = book.labels.get(part.label, kind.removesuffix("-start").title())
         heading = f"**{name}**" + (f" ({title})" if title else "")
-        return f"{heading}\n\n{body()}".strip() if kind == "exercise-start" else quote(f"{heading}\n\n{body()}")
+        text = f"{heading}\n\n{body()}".strip()
+        return text if kind == "exercise-start" else quote(text)
     if kind in ("solution", "solution-start"):
         heading = f"Solution to {book.name(part.argument)}"
         return fold(heading, body()) if kind == "solution" else f"**{heading}**"

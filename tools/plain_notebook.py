@@ -8,16 +8,16 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import execution_cache
 import nbformat
 import yaml
-from pybtex.database import parse_file
-
-import execution_cache
 from myst import pages
 from plain_markdown import Book, convert, inline
+from pybtex.database import parse_file
 
-NOTE = """> This is the plain version of a chapter of *{title}*, for Jupyter, Colab and editors. The chapter as a page has
-> working links. The code needs the book's package `dualkit`; the book's README says how to install it."""
+NOTE = """> This is the plain version of a chapter of *{title}*, for Jupyter, Colab and editors. The
+> chapter as a page has working links. The code needs the book's package `dualkit`; the book's README says how
+> to install it."""
 
 
 def convert_notebook(nb: nbformat.NotebookNode, book: Book, title: str) -> nbformat.NotebookNode:
@@ -77,7 +77,7 @@ def convert_all(root: Path) -> None:
     book = Book(labels, macros(config), sources(root / config["bibtex_bibfiles"][0]))
     for page in pages(root):
         if page.suffix == ".ipynb":
-            plain = convert_notebook(execution_cache.executed(nbformat.read(page, 4), root), book,
-                                     config["title"])
+            executed = execution_cache.executed(nbformat.read(page, 4), root)
+            plain = convert_notebook(executed, book, config["title"])
             target = root / "_build" / "html" / "_sources" / page.relative_to(root)
             target.write_text(nbformat.writes(plain) + "\n", encoding="utf-8")

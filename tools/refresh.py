@@ -1,14 +1,15 @@
-"""Run notebooks and store them as the book keeps them: python tools/refresh.py [--check] [chapters/NAME.ipynb ...]
+"""Run notebooks and store them as the book keeps them: python tools/refresh.py [--check] [NOTEBOOK ...]
 
-A stored notebook holds its text outputs, so that tests have something to compare and a change of a number shows in a
-diff, but no images, which would bury that diff.  Execution counts run from 1 to n: nbval silently skips a cell
-without one.  --check runs nothing; it fails when a notebook is not as this script writes it.
+A stored notebook holds its text outputs, so that tests have something to compare and a change of a number
+shows in a diff, but no images, which would bury that diff.  Execution counts run from 1 to n: nbval silently
+skips a cell without one.  --check runs nothing; it fails when a notebook is not as this script writes it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -27,12 +28,16 @@ def is_image(mime: str) -> bool:
     return mime.removeprefix("application/papermill.record/").startswith("image/")
 
 
+def only(mapping: dict, keep: Callable[[str], bool]) -> nbformat.NotebookNode:
+    return nbformat.from_dict({key: value for key, value in mapping.items() if keep(key)})
+
+
 def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove in place what differs from run to run and from machine to machine; returns the notebook."""
     nb.metadata = nbformat.from_dict(METADATA)
     count = 0
     for cell in nb.cells:
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")})
+        cell.metadata = only(cell.metadata, lambda key: key in ("tags", "mystnb"))
         if cell.cell_type != "code":
             continue
         count += 1
@@ -41,8 +46,8 @@ def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if "execution_count" in output:
                 output.execution_count = count
             if "data" in output:
-                output.data = nbformat.from_dict({k: v for k, v in output.data.items() if not is_image(k)})
-                output.metadata = nbformat.from_dict({k: v for k, v in output.metadata.items() if k == "scrapbook"})
+                output.data = only(output.data, lambda mime: not is_image(mime))
+                output.metadata = only(output.metadata, lambda key: key == "scrapbook")
     return nb
 
 
@@ -68,7 +73,8 @@ def problems(path: Path) -> list[str]:
 def refresh(path: Path) -> None:
     nb = nbformat.read(path, 4)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread makes sums repeat to the last bit
-    NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    folder = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(nb, timeout=300, kernel_name="python3", resources=folder).execute()
     path.write_text(text(clean(nb)), encoding="utf-8")
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
