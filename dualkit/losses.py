@@ -221,7 +221,7 @@ def weight_decay(beta: float, criterion: str, shape: tuple[int, ...]) -> float:
     >>> [weight_decay(6.0, criterion, (3, 4)) for criterion in ("sum", "mean", "MSELoss")]
     [6.0, 2.0, 1.0]
     """
-    sizes = [check.integer(k, "shape", 1) for k in np.atleast_1d(shape)]
+    sizes = [check.integer(k, "shape", 1) for k in np.atleast_1d(shape).tolist() or [0]]
     m = {"sum": 1.0, "mean": float(sizes[0]), "MSELoss": float(np.prod(sizes)) / 2}
     return check.nonnegative(beta, "beta") / m[check.choice(criterion, "criterion", tuple(m))]
 

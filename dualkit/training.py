@@ -229,7 +229,6 @@ def _lbfgs(run: Objective, steps: int, after_step: Callable[[], None]) -> None:
     def accept(x: Array) -> None:
         nonlocal accepted, done
         accepted, done = x.copy(), done + 1
-        run.load(accepted)
         after_step()
 
     accepted, done, best = vector(run.parameters), 0, np.inf

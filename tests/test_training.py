@@ -214,6 +214,15 @@ def test_batch_norm_in_evaluation_mode_is_that_of_the_last_training_batch():
         0.5 * np.sum((outputs - X[:, :2]) ** 2) + BETA * value.decay(None).item(), rel=1e-12)
 
 
+def test_batch_norm_is_that_of_torch_up_to_the_unit_of_length():
+    ours, theirs = BatchNorm(4, 0.3), nn.BatchNorm1d(4, eps=0.3, dtype=torch.float64)
+    with torch.no_grad():
+        for mine, other, values in ((ours.scale, theirs.weight, X[0]), (ours.shift, theirs.bias, X[1])):
+            mine.copy_(torch.tensor(3.0 * values))  # n = 9 samples, sqrt(n) = 3
+            other.copy_(torch.tensor(values))
+    torch.testing.assert_close(ours(torch.tensor(X)), theirs(torch.tensor(X)))
+
+
 def test_batch_norm_refuses_a_constant_column():
     constant = np.ones((9, 4))
     with pytest.raises(ValueError, match="unit 0 receives the same value from all samples"):

@@ -7,6 +7,7 @@ which also finds the mistakes in them, and makes the notebooks for download plai
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import execution_cache
 import plain_notebook
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -40,8 +42,9 @@ def run_jupyter_book() -> None:
     warnings = []
     for line in process.stdout:
         print(line, end="")
-        if "WARNING" in line and "IPKernelApp" not in line or "ERROR:" in line:
-            warnings.append(line.strip())
+        line = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
+        if re.search(r"WARNING:|ERROR:|^[\w.]+Error: ", line):
+            warnings.append(line)
     if process.wait() != 0:
         stop("jupyter-book found problems:\n  " + ("\n  ".join(warnings) or "its message stands above"))
 
@@ -55,11 +58,18 @@ def set_formulas() -> None:
 
 
 def main() -> None:
-    if execution_cache.drop_stale():
-        say("dualkit or a package version changed, so every notebook runs again")
-    run_jupyter_book()
-    set_formulas()
-    plain_notebook.convert_all(ROOT)
+    SITE.parent.mkdir(exist_ok=True)
+    lock = FileLock(SITE.parent / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        stop("another build of the book is running in this folder; wait until it is done")
+    with lock:
+        if execution_cache.drop_stale():
+            say("dualkit or a package version changed, so every notebook runs again")
+        run_jupyter_book()
+        set_formulas()
+        plain_notebook.convert_all(ROOT)
     say(f"done, open {SITE / 'index.html'}")
 
 
