@@ -59,9 +59,8 @@ def set_formulas() -> None:
 
 def main() -> None:
     SITE.parent.mkdir(exist_ok=True)
-    lock = FileLock(SITE.parent / "build.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(SITE.parent / "build.lock").acquire(timeout=0)
     except Timeout:
         stop("another build of the book is running in this folder; wait until it is done")
     with lock:
