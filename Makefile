@@ -13,7 +13,7 @@ export PYTHONHASHSEED := 0
 # test and book share one execution cache, so make -j may not run them side by side.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab check lint ledger refresh lock check-env clean distclean
+.PHONY: help book test serve lab check lint ledger refresh bench lock check-env clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ ledger: $(ENV)  ## check every labelled statement, print the table, record the w
 
 refresh: $(ENV)  ## execute the chapters again and store their outputs
 	$(PY) tools/refresh.py chapters/*.ipynb
+
+bench: $(ENV)  ## time the closed forms against one SVD, and the splines
+	$(PY) benchmarks/closed_forms.py
 
 lock: $(ENV)  ## resolve requirements.lock afresh from pyproject.toml
 	$(PY) tools/make_lock.py

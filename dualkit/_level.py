@@ -28,11 +28,11 @@ def best_level(phi: Callable[[float], float], slope: Callable[[float], float], n
         return n * phi(b) + beta / p * (size * a) ** p
 
     top = 1.0
-    while 2 * n * phi(top / 2) >= top * pull(top):  # J rises beyond top, as |phi'(v)| v <= 2 phi(v/2)
-        top *= 2
-        if top > 1e100:
-            raise NotCovered("loss must fall to 0 for large margins, found one that does not; the hinge and "
-                             "logistic losses are covered")
+    while 2 * n * phi(top / 2) >= top * pull(top) and top < 1e100:
+        top *= 2  # beyond the last top J rises, as |phi'(v)| v <= 2 phi(v/2)
+    if top >= 1e100 or phi(1e100) < 0:
+        raise NotCovered(f"loss must fall to 0 for large margins, found {phi(1e100):.3g} at 1e100; the hinge "
+                         f"and logistic losses are covered")
     intervals, candidates, least = [(0.0, top)], [0.0], bound(0.0, 0.0)
     while intervals:
         a, b = intervals.pop()

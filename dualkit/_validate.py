@@ -67,8 +67,7 @@ def nonnegative(value: float, name: str) -> float:
 def positive(value: float, name: str) -> float:
     """Return a finite number > 0."""
     if nonnegative(value, name) == 0:
-        raise ValueError(f"{name} must be > 0, found {value!r}; for the limit of no weight decay take the "
-                         f"minimum-norm interpolation functions instead")
+        raise ValueError(f"{name} must be > 0, found {value!r}; pass a positive number")
     return float(value)
 
 

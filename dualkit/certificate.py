@@ -9,9 +9,15 @@ from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
+from dualkit.arrangements import ReLUFeatures
+from dualkit.batchnorm import BatchNormNetwork
 from dualkit.features import FeatureSet, LinearFeatures
+from dualkit.hinge import HingeFeatures
 from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network, as_network
+from dualkit.rank_one import RankOneFeatures
+from dualkit.structure import structure
+from dualkit.whitened import WhitenedReLUFeatures, standard_lower_bound
 
 ROUNDING = 1e-10
 
@@ -26,23 +32,29 @@ class Certificate:
         Objective of the network: loss + beta * (sum of squared weights) / 2.
     dual : float
         A lower bound on the objective of every network of the same kind, whatever its width.
-    dual_point : ndarray
-        The dual-feasible variable that gives the bound, in the shape of the labels.
-    support : float
-        Value of the support function at minus the loss gradient; at an optimum it equals beta, unless
-        all weights are zero.
     status : str
-        "proven": the dual value is a lower bound by the theorem named.
+        "proven": a network with objective `dual` exists, so a gap of zero can be reached. "reference value,
+        proof open": `dual` is proven but loose; `reference` is the best value known by a closed form.
     theorem : str
-        Label of the statement in the book.
+        Label of the statement of the book that gives `dual`.
+    dual_point : ndarray or None
+        The dual-feasible variable behind the bound, in the shape of the labels; None where the bound is the
+        optimal value by a closed form, which is how networks of three and more layers are certified.
+    support : float or None
+        Value of the support function at minus the loss gradient (an upper bound of it where the exact value
+        is NP-hard); at an optimum it equals beta, unless all weights are zero.
+    reference : float or None
+        Optimal value of parallel networks of the same depth, for a standard one: an upper bound of the
+        optimum that standard networks can pass.
     """
 
     primal: float
     dual: float
-    dual_point: Array
-    support: float
     status: str
     theorem: str
+    dual_point: Array | None = None
+    support: float | None = None
+    reference: float | None = None
 
     @property
     def gap(self) -> float:
@@ -59,9 +71,12 @@ class Certificate:
         return self.gap / abs(self.primal) if self.primal else 0.0 if self.gap == 0 else float("inf")
 
     def __str__(self) -> str:
-        return (f"objective {self.primal:.8g}, lower bound {self.dual:.8g} ({self.theorem}, {self.status}): "
+        text = (f"objective {self.primal:.8g}, lower bound {self.dual:.8g} ({self.theorem}, {self.status}): "
                 f"no network of this kind is better by more than {self.gap:.1e} "
                 f"({100 * self.relative_gap:.2g} %)")
+        if self.reference is None:
+            return text
+        return f"{text}; the best parallel network has {self.reference:.8g}"
 
 
 def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: str | Loss = "squared",
@@ -74,8 +89,10 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
 
     Parameters
     ----------
-    network : torch.nn.Module, Solution, Network, or sequence of ndarray
-        Trained, solved, or made by hand; a sequence W_1, ..., W_L is read with `activation`.
+    network : torch.nn.Module, Solution, Network, BatchNormNetwork, or sequence of ndarray
+        Trained, solved, or made by hand; a sequence W_1, ..., W_L is read with `activation`. Two-layer
+        networks are compared with the dual problem, deeper ones and batch norm (decay on scale, shift and
+        last layer) with the optimal value where a theorem gives it.
     X : array_like, shape (n, d)
     Y : array_like, shape (n,) or (n, K)
     beta : float, > 0
@@ -119,12 +136,26 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     if F.shape != check.columns(Y).shape:
         raise ValueError(f"Y must have the shape of the network's outputs {F.shape}, found {Y.shape}")
     F = F.reshape(Y.shape)
+    primal = float(loss.value(F, Y)) + beta * net.penalty
+    if isinstance(net, BatchNormNetwork) or net.depth > 2:
+        return _certify_by_value(net, X, Y, beta, loss, primal)
     features = feature_set(net, X)
     direction = loss.dual_point(F, Y)
+    if isinstance(features, HingeFeatures):
+        if not isinstance(loss, Squared):
+            raise NotCovered(f"networks with biases are certified for the squared loss, found {loss.name!r}: "
+                             f"centring the dual variable may leave the domain of other losses")
+        direction = features.project(direction)
     feasible = _feasible(direction, Y, beta, features, loss)
-    return Certificate(primal=float(loss.value(F, Y)) + beta * net.penalty,
-                       dual=float(loss.dual_value(feasible, Y)), dual_point=feasible,
-                       support=features.support(direction).value, status="proven", theorem="thm-duality")
+    return Certificate(primal, float(loss.dual_value(feasible, Y)), "proven", "thm-duality", feasible,
+                       _support(features, direction))
+
+
+def _support(features: FeatureSet, Lambda: Array) -> float:
+    """The support function, or a proven upper bound where the exact value is NP-hard."""
+    if isinstance(features, WhitenedReLUFeatures):
+        return features.support_bounds(Lambda)[1]
+    return features.support(Lambda).value
 
 
 def _feasible(direction: Array, Y: Array, beta: float, features: FeatureSet, loss: Loss) -> Array:
@@ -139,22 +170,54 @@ def _feasible(direction: Array, Y: Array, beta: float, features: FeatureSet, los
         limits = np.minimum(1e6, beta / np.maximum(np.pad(s, (0, len(Vt) - len(s))), 1e-300))
         scales = [loss.scale(c, t, limit) for c, t, limit in zip(columns.T, targets.T, limits, strict=True)]
         direction = columns * scales @ Vt
-    support = features.support(direction).value
+    support = _support(features, direction)
     return loss.scale(direction, Y, beta / support if support > 0 else np.inf) * direction
 
 
+def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta: float, loss: Loss,
+                      primal: float) -> Certificate:
+    """Deep networks have no convex dual; where a theorem gives their optimal value, that is the bound."""
+    from dualkit.solution import solve
+
+    if isinstance(net, BatchNormNetwork):
+        best = solve(X, Y, beta, activation="relu", loss=loss, batch_norm=True)
+    elif net.biases is not None or net.constant is not None:
+        raise NotCovered("certificates of deep networks cover networks without biases; bias=False is covered")
+    else:
+        best = solve(X, Y, beta, depth=net.depth, activation=net.activation, loss=loss)
+        parallel = all(branch[-2].shape[1] == 1 for branch in net.branches)
+        if net.activation == "relu" and not parallel:
+            if not (isinstance(loss, Squared) and structure(X).whitened_rows):
+                raise NotCovered("standard ReLU networks of three and more layers have a lower bound on "
+                                 "whitened data with the squared loss only; parallel networks are covered")
+            bound = standard_lower_bound(Y, beta, net.depth)
+            return Certificate(primal, bound, "reference value, proof open", "prop-standard-bound",
+                               reference=best.objective)
+    return Certificate(primal, best.objective, "proven", best.theorem)
+
+
 def feature_set(network: Network, X: Array) -> FeatureSet:
-    """Return the feature set of a network's hidden units on the data.
+    """Return the feature set of the hidden units of a two-layer network on the data.
 
     Raises
     ------
     NotCovered
-        If the book has no feature set for this kind of network.
+        If the book has no feature set for this kind of network on such data.
     """
+    K = network.branches[0][-1].shape[1]
     if network.biases is not None or network.constant is not None:
-        raise NotCovered("certificates here cover networks without biases, found biases; "
-                         "the nearest covered case is the same network with bias=False")
-    if network.activation == "linear" and network.depth == 2:
+        if network.activation == "relu" and X.shape[1] == 1 and K == 1:
+            return HingeFeatures(X)
+        raise NotCovered(f"networks with biases are certified for ReLU, one feature and one output, found "
+                         f"{network.activation}, {X.shape[1]} and {K}; without biases more is covered")
+    if network.activation == "linear":
         return LinearFeatures(X)
-    raise NotCovered(f"no certificate for a {network.activation} network of depth {network.depth}; "
-                     f"the nearest covered case is a linear network of depth 2")
+    found = structure(X)
+    if found.whitened_rows:
+        return WhitenedReLUFeatures(X)
+    if found.rank_one:
+        return RankOneFeatures(X)
+    if K == 1 and found.rank <= 3:
+        return ReLUFeatures(X)
+    raise NotCovered(f"no support function for a ReLU network on data of rank {found.rank} with {K} outputs; "
+                     f"covered are whitened data, data of rank one, and one output on data of rank at most 3")

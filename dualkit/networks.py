@@ -15,6 +15,8 @@ from dualkit._validate import Array, NotCovered
 if TYPE_CHECKING:
     import torch
 
+    from dualkit.batchnorm import BatchNormNetwork
+
 
 @dataclass(frozen=True)
 class Network:
@@ -141,8 +143,8 @@ class Network:
         return from_arrays(self)
 
 
-def as_network(network: object, activation: str = "linear") -> Network:
-    """Read a torch module, a Solution or a list of weight arrays as a Network.
+def as_network(network: object, activation: str = "linear") -> Network | BatchNormNetwork:
+    """Read a torch module, a Solution or a list of weight arrays as a Network (or a BatchNormNetwork).
 
     Parameters
     ----------
@@ -157,14 +159,15 @@ def as_network(network: object, activation: str = "linear") -> Network:
         For a torch module with layers other than Linear and ReLU, or with a ReLU after some hidden
         layers only.
     """
-    if isinstance(network, Network):
+    from dualkit import batchnorm
+
+    network = getattr(network, "network", network)
+    if isinstance(network, (Network, batchnorm.BatchNormNetwork)):
         return network
-    if isinstance(getattr(network, "network", None), Network):
-        return network.network
     if hasattr(network, "state_dict"):
         from dualkit.training import to_arrays
 
-        return to_arrays(network)
+        return batchnorm.from_torch(network) if batchnorm.is_batchnorm(network) else to_arrays(network)
     if isinstance(network, Sequence) and len(network) and not isinstance(network, str):
         return Network((tuple(network),), activation)
     raise NotCovered(f"network must be a torch module, a Solution, a Network or a list of weight arrays, "

@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
+from dualkit.arrangements import convex_program
+from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.certificate import Certificate, certify
-from dualkit.depth import aligned_factors, scalar_linear
+from dualkit.depth import aligned_factors, depth_prox, scalar_linear
+from dualkit.hinge import fit_spline, hinge_weights
 from dualkit.linear import interpolate, nuclear_regression
-from dualkit.losses import Loss, get_loss
+from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network
+from dualkit.rank_one import rank_one_network
+from dualkit.structure import structure
+from dualkit.whitened import whitened_relu_network
 
 if TYPE_CHECKING:
     import torch
@@ -25,17 +32,17 @@ class Solution:
 
     Attributes
     ----------
-    network : Network
+    network : Network or BatchNormNetwork
         The optimal weights.
     objective : float
         Loss plus weight decay at the optimum.
     theorem : str
         Label of the statement of the book that was used.
     certificate : Certificate or None
-        Primal and dual value; None for the limit beta = 0, where the dual problem is unbounded in scale.
+        Primal and dual value; None for the limit beta = 0, where scaling a dual point gives no bound.
     """
 
-    network: Network
+    network: Network | BatchNormNetwork
     objective: float
     theorem: str
     certificate: Certificate | None
@@ -43,6 +50,8 @@ class Solution:
     @property
     def weights(self) -> tuple[Array, ...]:
         """The weight matrices (W_1, ..., W_L) of a network of one chain."""
+        if isinstance(self.network, BatchNormNetwork):
+            return (*self.network.below, self.network.outer)
         if len(self.network.branches) > 1:
             raise ValueError(f"weights are those of one chain, but this network has "
                              f"{len(self.network.branches)} branches; use solution.network.branches")
@@ -58,10 +67,12 @@ class Solution:
 
 
 def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation: str = "linear",
-          loss: str | Loss = "squared", width: int | None = None) -> Solution:
+          loss: str | Loss = "squared", architecture: str = "parallel", bias: bool = False,
+          batch_norm: bool = False, width: int | None = None) -> Solution:
     """Train a network to global optimality without training.
 
-    The objective is ``0.5 ||f(X) - Y||_F^2 + (beta/2) * sum of squared weights``, with no 1/n.
+    The objective is ``l(f(X), Y) + (beta/2) * sum of squared weights``, with 0.5 ||.||_F^2 for the squared
+    loss and no 1/n. The structure of the data decides which theorem applies; `Solution.theorem` names it.
 
     Parameters
     ----------
@@ -70,14 +81,22 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     Y : array_like, shape (n,) or (n, K)
         Labels.
     beta : float, >= 0
-        Weight decay; beta = 0 means the limit, the interpolation of least norm.
+        Weight decay; beta = 0 means the limit, an interpolation of least norm.
     depth : int
-        Number of weight matrices.
-    activation : {"linear"}
-    loss : {"squared"}
+        Number L of weight matrices.
+    activation : {"linear", "relu"}
+    loss : str or Loss
+        "squared", or on whitened data and with batch norm also "logistic", "hinge", "cross-entropy".
+    architecture : {"parallel", "standard"}
+        A sum of chains whose last hidden layer has one unit, or one chain. For linear networks and for
+        depth 2 the optimal values agree.
+    bias : bool
+        ReLU, depth 2, one feature, one output: hidden biases and an output constant, not penalised.
+    batch_norm : bool
+        ReLU: batch norm before the last ReLU; decay on its scale and shift and on the last layer alone.
     width : int, optional
-        Hidden width of the network returned; by default the rank of the optimum (at least 1). More width
-        never lowers the objective.
+        Hidden width of a linear network; by default the rank of the optimum (at least 1). More width never
+        lowers the objective.
 
     Returns
     -------
@@ -92,8 +111,8 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
 
     Notes
     -----
-    Theorems ``thm-scalar`` (one output), ``thm-nuclear`` (K outputs) and ``prop-interpolation`` (beta = 0)
-    of the chapter "Two-layer linear networks".
+    Chapter "Two-layer linear networks" for linear networks of depth 2; the modules named after the structures
+    (`depth`, `whitened`, `batchnorm`, `rank_one`, `hinge`, `arrangements`) state their sources.
 
     Examples
     --------
@@ -103,23 +122,90 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     (2.5, 'thm-scalar')
     >>> solution.predict(np.eye(2)).ravel().round(12).tolist()
     [2.0, 0.0]
+    >>> solve(np.eye(2), np.array([3.0, -2.0]), beta=1.0, activation="relu").theorem
+    'thm-whitened'
     """
     X = check.data(X)
     Y = check.labels(Y, X.shape[0])
-    beta = check.nonnegative(beta, "beta")
-    depth = check.integer(depth, "depth", 2)
-    if (depth, activation, get_loss(loss).name) != (2, "linear", "squared"):
-        raise NotCovered(f"no theorem covers depth={depth}, activation={activation!r}, loss={loss!r}; "
-                         f"the nearest covered case is depth=2, activation='linear', loss='squared'")
-    targets = check.columns(Y)
-    if beta == 0:
-        W, theorem = interpolate(X, targets), "prop-interpolation"
-    elif targets.shape[1] == 1:
-        W, theorem = scalar_linear(X, targets[:, 0], beta, 2).w[:, None], "thm-scalar"
+    beta, depth = check.nonnegative(beta, "beta"), check.integer(depth, "depth", 2)
+    loss = get_loss(loss)
+    check.choice(activation, "activation", ("linear", "relu"))
+    check.choice(architecture, "architecture", ("parallel", "standard"))
+    if activation == "linear" and (bias or batch_norm):
+        raise NotCovered("bias and batch_norm are covered for activation='relu' only; pass False")
+    if activation == "relu" and width is not None:
+        raise NotCovered(f"width is fixed by the theorem for activation='relu', found {width}; pass None")
+    if activation == "linear":
+        network, value, theorem = _linear(X, check.columns(Y), beta, depth, loss, width)
+    elif batch_norm:
+        network, value = batchnorm_network_optimum(X, Y, beta, depth, loss)
+        theorem = "thm-batchnorm"
     else:
-        W, theorem = nuclear_regression(X, targets, beta).W, "thm-nuclear"
-    network = Network((tuple(aligned_factors(W, 2, width)),))
+        network, value, theorem = _relu(X, Y, beta, depth, loss, bias)
+        if architecture == "standard" and depth > 2:
+            raise NotCovered(f"standard ReLU networks of depth {depth} can be better than the closed form, as the "
+                             f"chapter 'Deep standard networks do better' shows; parallel networks have {value!r}, "
+                             f"an upper bound")
     if beta == 0:
-        return Solution(network, 0.0, theorem, None)
-    certificate = certify(network, X, Y if Y.ndim == 2 else targets, beta, loss=loss)
+        return Solution(network, value, theorem, None)
+    if depth > 2 or batch_norm:
+        F = network.predict(X).reshape(Y.shape)
+        primal = float(loss.value(F, Y)) + beta * network.penalty
+        return Solution(network, primal, theorem, Certificate(primal, value, "proven", theorem))
+    certificate = certify(network, X, Y, beta, loss=loss)
     return Solution(network, certificate.primal, theorem, certificate)
+
+
+def _linear(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
+            width: int | None) -> tuple[Network, float, str]:
+    """Network, optimal value and theorem for linear networks with the squared loss."""
+    if not isinstance(loss, Squared):
+        raise NotCovered(f"linear networks are solved for loss='squared', found {loss.name!r}; certify bounds "
+                         f"the gap of a trained two-layer network for every loss")
+    if beta == 0:
+        # Every singular value of another fit is at least as large, so the fit is the same for every depth.
+        W, theorem = interpolate(X, Y), "prop-interpolation"
+    elif Y.shape[1] == 1:
+        W = scalar_linear(X, Y[:, 0], beta, depth).w[:, None]
+        theorem = "thm-scalar" if depth == 2 else "thm-deep-scalar"
+    elif depth == 2:
+        W, theorem = nuclear_regression(X, Y, beta).W, "thm-nuclear"
+    elif (found := structure(X)).whitened_columns or found.whitened_rows:
+        U, s, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
+        singular = depth_prox(s, beta, depth)
+        W, theorem = U * singular @ Vt, "thm-deep-linear"
+    else:
+        raise NotCovered(f"deep linear networks with {Y.shape[1]} outputs are solved on whitened data, found "
+                         f"||X^T X - I||_2 = {found.columns_residual:.1e}; whiten the data (dualkit.data.whiten), "
+                         f"or take depth=2 or one output")
+    if theorem != "thm-deep-linear":  # there rounding of a zero singular value, to the power 2/L, would count
+        singular = np.linalg.svd(W, compute_uv=False)
+    cost = depth / 2 * float(np.sum(singular ** (2 / depth)))
+    value = 0.5 * float(np.sum((X @ W - Y) ** 2)) + beta * cost
+    return Network((tuple(aligned_factors(W, depth, width)),)), value, theorem
+
+
+def _relu(X: Array, Y: Array, beta: float, depth: int, loss: Loss, bias: bool) -> tuple[Network, float, str]:
+    """Network, optimal value and theorem for parallel ReLU networks."""
+    K = check.columns(Y).shape[1]
+    if bias:
+        if X.shape[1] > 1 or K > 1 or depth > 2 or not isinstance(loss, Squared):
+            raise NotCovered(f"bias=True is covered for one feature, one output, depth 2 and the squared loss, "
+                             f"found {X.shape[1]}, {K}, {depth} and {loss.name!r}; bias=False covers more")
+        fit = fit_spline(X[:, 0], check.columns(Y)[:, 0], beta)
+        W1, b1, W2, c = hinge_weights(fit)
+        return Network(((W1, W2),), "relu", (b1,), np.array([c])), fit.primal, "thm-spline"
+    found = structure(X)
+    if found.whitened_rows:
+        network, value, _ = whitened_relu_network(X, Y, beta, depth, loss)
+        return network, value, "thm-whitened"
+    if found.rank_one and isinstance(loss, Squared):
+        network, value = rank_one_network(X, Y, beta, depth)
+        return network, value, "thm-rank-one"
+    if depth == 2 and K == 1 and found.rank <= 3 and beta > 0:
+        program = convex_program(X, check.columns(Y)[:, 0], beta, loss)
+        return Network(((program.W1, program.W2),), "relu"), program.primal, "thm-convex-program"
+    raise NotCovered(f"no theorem covers a ReLU network of depth {depth} with {K} outputs, loss {loss.name!r} and "
+                     f"beta {beta} on data of rank {found.rank}; the nearest covered cases are whitened data "
+                     f"(X X^T = I), data of rank one with the squared loss, batch_norm=True where rank[X, 1] = n, "
+                     f"and depth 2 with one output at rank <= 3")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from threading import Event
 from types import SimpleNamespace
 
 import joblib
@@ -8,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 from torch.nn import functional
 
+from dualkit import training
 from dualkit._objective import Objective, vector
 from dualkit._validate import NotCovered
 from dualkit.data import one_hot, random_whitened_rows
@@ -116,7 +118,16 @@ def test_batch_norm_network_reaches_the_whitened_value_on_any_data_of_full_affin
     assert quiet(start, Z, Y, beta, decay="last", steps=4000).objective[-1] == pytest.approx(want, abs=1e-6)
 
 
-def test_lbfgs_never_increases_the_objective_and_continues_after_a_stall():
+def test_lbfgs_starts_again_after_a_stall(monkeypatch):
+    def stall(*args, options, **kwargs):
+        return minimize(*args, options={**options, "maxiter": min(4, options["maxiter"])}, **kwargs)
+    monkeypatch.setattr(training, "minimize", stall)
+    history = quiet(linear_start(), steps=1001)
+    assert history.objective[-1] == pytest.approx(group_norm_regression(X, y, BETA), abs=1e-8)
+    assert quiet(linear_start(), steps=10).steps[-1] == 10
+
+
+def test_lbfgs_never_increases_the_objective():
     # The hinge loss has kinks, where the line search fails.
     signs = np.sign(y)
     start = standard_network([4, 6, 1], activation="relu", seed=0)
@@ -247,15 +258,19 @@ def test_a_run_repeats_bit_for_bit_and_touches_no_global_state(options):
     assert before[1] == str(np.random.get_state())  # noqa: NPY002
 
 
+def threads():
+    blas = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    return {**blas, "torch": torch.get_num_threads()}
+
+
 def test_a_run_takes_one_thread_and_gives_the_others_back():
-    def threads(_=None):
-        return [pool["num_threads"] for pool in threadpool_info()]
     with threadpool_limits(2):
         before = threads()
-        history = quiet(linear_start(), steps=1, record=threads)
-        assert set(history.records[0]) == {1}
-        assert threads() == before
-        assert 2 in before
+        assert before["torch"] == 2
+        history = quiet(linear_start(), steps=1, record=lambda _: threads())
+        assert set(history.records[0].values()) == {1}
+        # A library that was loaded on the way has no number to go back to.
+        assert {name: threads()[name] for name in before} == before
 
 
 def test_seeds_decide_the_start_and_the_batches():
@@ -395,7 +410,7 @@ def test_an_interrupt_returns_what_has_been_reached(optimizer, calls):
 
 
 def test_an_interrupt_inside_the_line_search_returns_the_last_accepted_step(monkeypatch):
-    whole = quiet(linear_start(), steps=50, every=1)
+    whole = quiet(linear_start(), steps=50, every=1, record=weights_of)
     evaluate, calls = Objective.evaluate, []
 
     def interrupted(self, *args, gradient=False):
@@ -406,10 +421,12 @@ def test_an_interrupt_inside_the_line_search_returns_the_last_accepted_step(monk
         return value
 
     monkeypatch.setattr(Objective, "evaluate", interrupted)
-    history = quiet(linear_start(), steps=50, every=1)
+    history = quiet(linear_start(), steps=50, every=50)
+    reached = history.steps[-1]
     assert history.interrupted
-    assert 0 < history.steps[-1] < 8
-    assert np.array_equal(history.objective, whole.objective[:len(history.objective)])
+    assert 0 < reached < 8
+    assert history.objective.tolist() == whole.objective[[0, reached]].tolist()
+    assert weights_of(history.module) == pytest.approx(whole.records[reached], rel=1e-15)
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("adam", 0.01), ("sgd", 0.1 / np.linalg.norm(X, 2) ** 2)])
@@ -531,13 +548,37 @@ def test_many_runs_on_a_local_dask_cluster_equal_the_runs_one_by_one():
 
     alone = train_many(reached, range(4), progress=False)
     with (LocalCluster(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-          Client(cluster), joblib.parallel_config(backend="dask"), threadpool_limits(2)):
+          Client(cluster), joblib.parallel_config(backend="dask")):
         together = train_many(reached, range(4), progress=False)
-        assert max(pool["num_threads"] for pool in threadpool_info()) == 2
     for (value, weights), (other, others) in zip(alone, together, strict=True):
         assert value == other
         assert np.array_equal(weights, others)
     assert not np.array_equal(alone[0][1], alone[1][1])
+
+
+def test_many_runs_in_one_process_leave_each_other_their_single_thread():
+    entered, overlap, left = Event(), Event(), Event()
+
+    def first(_):
+        entered.set()
+        assert overlap.wait(60)
+
+    def second(_):
+        overlap.set()
+        assert left.wait(60)
+        return max(threads().values())
+
+    def job(number):
+        if number == 0:
+            quiet(linear_start(), steps=1, every=2, record=first)
+            left.set()
+            return None
+        assert entered.wait(60)
+        return quiet(linear_start(), steps=1, every=2, record=second).records
+
+    with threadpool_limits(2), joblib.parallel_config(backend="threading", n_jobs=2):
+        assert train_many(job, [0, 1], progress=False) == [None, (1, 1)]
+        assert threads()["torch"] == 2
 
 
 def test_importing_the_training_module_does_not_import_torch():
