@@ -55,10 +55,9 @@ def slopes_of_chain(chain: Sequence[Array], bias: ArrayLike | Sequence | None) -
         values = values[anchor] + slopes[gap] * (points - t[anchor])[:, None]
         values[np.searchsorted(points, crossings), np.concatenate([left, inner, right])] = 0.0
         t, slopes = points, slopes[np.append(0, gap)]
-        # A unit is on in a tail if it ends positive there, in between if it is positive at either end.
-        on_left = (slopes[:1] < 0) | ((slopes[:1] == 0) & (values[:1] > 0))
-        on_right = (slopes[-1:] > 0) | ((slopes[-1:] == 0) & (values[-1:] > 0))
-        on = np.concatenate([on_left, (values[:-1] > 0) | (values[1:] > 0), on_right])
+        # A unit is on in a tail if it grows outwards, in between if it is positive at either end.
+        inside = (values[:-1] > 0) | (values[1:] > 0)
+        on = np.concatenate([slopes[:1] < 0, inside, slopes[-1:] > 0])
         values, slopes = np.maximum(values, 0.0), np.where(on, slopes, 0.0)
     return t, (slopes @ chain[-1])[:, 0]
 

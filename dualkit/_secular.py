@@ -61,7 +61,7 @@ def secular_roots(log_s: Array, log_b: Array, log_beta: float, depth: int) -> tu
         a, (height_a, logit_a), b, (height_b, logit_b) = todo.pop()
         least = 1 - q * _expit((2 * logit_a + logit_b + 2 * (b - a)) / 3)
         most = 1 - q * _expit((logit_a + 2 * logit_b - 2 * (b - a)) / 3)
-        if least > 0 or most < 0 or b - a < _RESOLUTION:
+        if depth == 2 or least > 0 or most < 0 or b - a < _RESOLUTION:
             if (height_a >= 0) != (height_b >= 0):
                 roots.append(_bracketed_newton(curve, q, a, b, height_b >= 0))
                 rising.append(height_b >= 0)

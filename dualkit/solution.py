@@ -19,8 +19,8 @@ from dualkit.linear import interpolate, nuclear_regression
 from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network
 from dualkit.rank_one import rank_one_network
-from dualkit.structure import structure
-from dualkit.whitened import whitened_relu_network
+from dualkit.structure import structure, whitening_residual
+from dualkit.whitened import TOLERANCE, whitened_relu_network
 
 if TYPE_CHECKING:
     import torch
@@ -170,14 +170,14 @@ def _linear(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
         theorem = "thm-scalar" if depth == 2 else "thm-deep-scalar"
     elif depth == 2:
         W, theorem = nuclear_regression(X, Y, beta).W, "thm-nuclear"
-    elif (found := structure(X)).whitened_columns or found.whitened_rows:
+    elif (residual := whitening_residual(X, "columns" if X.shape[0] >= X.shape[1] else "rows")) <= TOLERANCE:
         U, s, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
         singular = depth_prox(s, beta, depth)
         W, theorem = U * singular @ Vt, "thm-deep-linear"
     else:
-        raise NotCovered(f"deep linear networks with {Y.shape[1]} outputs are solved on whitened data, found "
-                         f"||X^T X - I||_2 = {found.columns_residual:.1e}; whiten the data (dualkit.data.whiten), "
-                         f"or take depth=2 or one output")
+        raise NotCovered(f"deep linear networks with {Y.shape[1]} outputs are solved on whitened data, found a "
+                         f"residual of {residual:.1e} in X^T X = I or X X^T = I; whiten the data "
+                         f"(dualkit.data.whiten), or take depth=2 or one output")
     if theorem != "thm-deep-linear":  # there rounding of a zero singular value, to the power 2/L, would count
         singular = np.linalg.svd(W, compute_uv=False)
     cost = depth / 2 * float(np.sum(singular ** (2 / depth)))
@@ -195,10 +195,10 @@ def _relu(X: Array, Y: Array, beta: float, depth: int, loss: Loss, bias: bool) -
         fit = fit_spline(X[:, 0], check.columns(Y)[:, 0], beta)
         W1, b1, W2, c = hinge_weights(fit)
         return Network(((W1, W2),), "relu", (b1,), np.array([c])), fit.primal, "thm-spline"
-    found = structure(X)
-    if found.whitened_rows:
+    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
         network, value, _ = whitened_relu_network(X, Y, beta, depth, loss)
         return network, value, "thm-whitened"
+    found = structure(X)
     if found.rank_one and isinstance(loss, Squared):
         network, value = rank_one_network(X, Y, beta, depth)
         return network, value, "thm-rank-one"

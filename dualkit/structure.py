@@ -50,6 +50,23 @@ class Structure:
     affinely_independent: bool
 
 
+def whitening_residual(X: Array, axis: str) -> float:
+    """Return ||X X^T - I_n||_F for axis "rows" and ||X^T X - I_d||_F for "columns", without an SVD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> whitening_residual(np.eye(2, 3), "rows"), whitening_residual(np.eye(2, 3), "columns")
+    (0.0, 1.0)
+    """
+    A = check.data(X) if check.choice(axis, "axis", ("rows", "columns")) == "rows" else check.data(X).T
+    if A.shape[0] > A.shape[1]:
+        # The Gram matrix is singular, and too large to be worth forming.
+        squares = np.linalg.svd(A, compute_uv=False) ** 2
+        return float(np.sqrt(np.sum((squares - 1) ** 2) + A.shape[0] - A.shape[1]))
+    return float(np.linalg.norm(A @ A.T - np.eye(len(A))))
+
+
 def structure(X: ArrayLike, tol: float = 1e-9) -> Structure:
     """Measure how far data are from the hypotheses of the theorems.
 

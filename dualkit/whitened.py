@@ -21,16 +21,16 @@ from dualkit.depth import depth_prox, depth_prox_value
 from dualkit.features import Support
 from dualkit.losses import Loss, SoftmaxCrossEntropy, Squared, _Margin, get_loss
 from dualkit.networks import Network
-from dualkit.structure import structure
+from dualkit.structure import whitening_residual
 
 TOLERANCE = 1e-9
 
 
 def _whitened(X: ArrayLike) -> Array:
     X = check.data(X)
-    residual = structure(X).rows_residual
+    residual = whitening_residual(X, "rows")
     if residual > TOLERANCE:
-        raise ValueError(f"X must be whitened, X X^T = I_n, found ||X X^T - I_n||_2 = {residual:.3g}; "
+        raise ValueError(f"X must be whitened, X X^T = I_n, found ||X X^T - I_n||_F = {residual:.3g}; "
                          f"if X has rank n = {len(X)}, pass dualkit.data.whiten(X, 'rows')[0]")
     return X
 

@@ -130,11 +130,16 @@ def test_local_minima_appear_at_the_fold_before_the_jump(beta, depth):
     assert np.all(np.diff(objective(s, 0.99 * sigma_c, beta, depth)) > 0)
 
 
-@given(sigma=powers_of_ten(-3, 3), beta=powers_of_ten(-3, 3), depth=deep)
-def test_zero_is_a_strict_local_minimum_at_every_sigma_once_deep(sigma, beta, depth):
-    radius = (beta / (2 * sigma)) ** (depth / (depth - 2))  # there the penalty's slope exceeds 2 sigma
-    s = radius * np.linspace(0.1, 1, 7)
-    assert np.all(objective(s, sigma, beta, depth) - 0.5 * sigma**2 >= 0.5 * sigma * s - 1e-15 * sigma**2)
+@settings(deadline=None)
+@given(ratio=st.floats(1.01, 100), beta=powers_of_ten(-3, 3), depth=deep)
+def test_zero_stays_a_strict_local_minimum_behind_a_maximum(ratio, beta, depth):
+    sigma = ratio * local_minimum_point(beta, depth)[0]
+    fit = scalar_linear([[1.0]], [sigma], beta, depth)
+    assert fit.is_minimum.tolist() == [True, False]
+    top = fit.stationary[1, 0]
+    assert np.all(np.diff(objective(top * np.linspace(0, 0.95, 20), sigma, beta, depth)) > 0)
+    assert fit.values[1] == pytest.approx(objective(top, sigma, beta, depth), rel=1e-12)
+    assert objective(1.01 * top, sigma, beta, depth) < fit.values[1] * (1 + 1e-14)
 
 
 @given(sigma=st.lists(st.floats(-10, 10), min_size=1, max_size=6), beta=st.floats(0, 5))
@@ -362,6 +367,16 @@ def test_two_layers_vanish_exactly_at_the_threshold(scale):
     assert not scalar_linear(X, y, beta * (1 + EPS), 2).w.any()
     fit = scalar_linear(X, y, beta * (1 - 1e-6), 2)
     assert np.linalg.norm(fit.w) == pytest.approx(1e-6 * beta, rel=1e-7)
+
+
+@given(seed=seeds)
+def test_two_layers_keep_zero_at_the_threshold_of_any_data_and_leave_it_below(seed):
+    X, y = regression(seed, 4, 3)
+    beta = float(np.linalg.norm(X.T @ y))
+    assert not scalar_linear(X, y, beta, 2).w.any()
+    for below in (np.nextafter(beta, 0), beta * (1 - 1e-15)):  # rounding decides, and must not break
+        assert np.linalg.norm(scalar_linear(X, y, float(below), 2).w) < 1e-12
+    assert scalar_linear(X, y, beta * (1 - 1e-12), 2).w.any()
 
 
 @settings(max_examples=40, deadline=None)
