@@ -184,7 +184,8 @@ def fit_knots(p: Problem, tol: float) -> Iterate:
     """
     d = slopes_and_kinks(p.t, p.y)[1]
     K = np.flatnonzero(d)
-    starts = [_solve(p, np.array([], dtype=int), np.array([])), _settle(p, K + 1, np.sign(d[K]), np.abs(d[K]), "all")]
+    line = _solve(p, np.array([], dtype=int), np.array([]))
+    starts = [line, _settle(p, K + 1, np.sign(d[K]), np.abs(d[K]), "all")]
     best = None
     for start in sorted((it for it in starts if it is not None), key=lambda it: it.primal):
         best = min((it for it in (best, _descend(p, start)) if it is not None), key=lambda it: it.gap)

@@ -436,7 +436,7 @@ def test_rescaled_labels_give_rescaled_optima(seed, kind, depth, log_scale):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((2 * np.eye(2), [1.0, 1.0], 0.1), r"X must be whitened, .* = 3; "),
+    ((2 * np.eye(2), [1.0, 1.0], 0.1), r"X must be whitened, .* = 4.24; "),
     ((np.ones((3, 2)), [1.0, 1.0, 1.0], 0.1), "X must be whitened"),
     ((np.eye(2), [1.0], 0.1), "Y must have as many rows"),
     ((np.eye(2), [1.0, np.nan], 0.1), "Y must be finite"),
