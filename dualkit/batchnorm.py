@@ -148,7 +148,7 @@ def from_torch(module: torch.nn.Module) -> BatchNormNetwork:
     Raises
     ------
     NotCovered
-        For eps > 0, which moves the optimum, and for another order of layers.
+        For eps > 0, which moves the optimum, for biases, and for another order of layers.
     """
     *layers, norm, _, last = module.children()
     order = "".join(type(layer).__name__[0] for layer in module.children())
@@ -157,6 +157,8 @@ def from_torch(module: torch.nn.Module) -> BatchNormNetwork:
                          f"{', '.join(type(layer).__name__ for layer in module.children())}")
     if norm.eps > 0:
         raise NotCovered(f"eps of the batch norm must be 0, found {norm.eps}: with eps > 0 the optimum moves")
+    if any(layer.bias is not None for layer in (*layers[::2], last)):
+        raise NotCovered("linear layers around a batch norm must have no bias, found one; pass bias=False")
     below = tuple(layer.weight.detach().numpy().T.copy() for layer in layers[::2])
     gamma, alpha = (p.detach().numpy().copy() for p in norm.parameters())
     return BatchNormNetwork(below, gamma, alpha, last.weight.detach().numpy().T.copy())

@@ -16,6 +16,7 @@ from dualkit.hinge import HingeFeatures
 from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network, as_network
 from dualkit.rank_one import RankOneFeatures
+from dualkit.sampled import SampledReLUFeatures
 from dualkit.structure import structure
 from dualkit.whitened import WhitenedReLUFeatures, standard_lower_bound
 
@@ -35,6 +36,7 @@ class Certificate:
     status : str
         "proven": a network with objective `dual` exists, so a gap of zero can be reached. "reference value,
         proof open": `dual` is proven but loose; `reference` is the best value known by a closed form.
+        "heuristic bound": the support function was only searched, so the bound may be too high.
     theorem : str
         Label of the statement of the book that gives `dual`.
     dual_point : ndarray or None
@@ -72,6 +74,7 @@ class Certificate:
 
     def __str__(self) -> str:
         text = (f"objective {self.primal:.8g}, lower bound {self.dual:.8g} ({self.theorem}, {self.status}): "
+                f"{'it seems that ' if self.status == 'heuristic bound' else ''}"
                 f"no network of this kind is better by more than {self.gap:.1e} "
                 f"({100 * self.relative_gap:.2g} %)")
         if self.reference is None:
@@ -147,7 +150,8 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
                              f"centring the dual variable may leave the domain of other losses")
         direction = features.project(direction)
     feasible = _feasible(direction, Y, beta, features, loss)
-    return Certificate(primal, float(loss.dual_value(feasible, Y)), "proven", "thm-duality", feasible,
+    status = "heuristic bound" if isinstance(features, SampledReLUFeatures) else "proven"
+    return Certificate(primal, float(loss.dual_value(feasible, Y)), status, "thm-duality", feasible,
                        _support(features, direction))
 
 
@@ -199,6 +203,9 @@ def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta:
 def feature_set(network: Network, X: Array) -> FeatureSet:
     """Return the feature set of the hidden units of a two-layer network on the data.
 
+    For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3;
+    otherwise its support function is heuristic.
+
     Raises
     ------
     NotCovered
@@ -219,5 +226,4 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
         return RankOneFeatures(X)
     if K == 1 and found.rank <= 3:
         return ReLUFeatures(X)
-    raise NotCovered(f"no support function for a ReLU network on data of rank {found.rank} with {K} outputs; "
-                     f"covered are whitened data, data of rank one, and one output on data of rank at most 3")
+    return SampledReLUFeatures(X, np.hstack([branch[0] for branch in network.branches]))

@@ -18,6 +18,7 @@ from dualkit.networks import Network
 from dualkit.training import parallel_network, train
 from dualkit.whitened import (
     WhitenedReLUFeatures,
+    _planar_maximiser,
     optimal_atoms,
     row_directions,
     standard_lower_bound,
@@ -116,6 +117,26 @@ def test_the_ascent_nearly_always_ends_at_the_maximum_and_the_interval_is_narrow
     lower, width = np.array(ratios).T
     assert np.mean(lower > 1 - 1e-10) >= 0.9 and lower.min() > 0.95
     assert width.max() < 1.15
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_no_random_start_ascends_higher(seed):
+    rng = np.random.default_rng(seed)
+    Lambda = rng.normal(size=(30, 5))
+    H = random_features(30, rng, 300)
+    for _ in range(60):
+        H = np.maximum(Lambda @ (Lambda.T @ H), 0)
+        H /= np.linalg.norm(H, axis=0)
+    best = np.linalg.norm(Lambda.T @ H, axis=0).max()
+    assert WhitenedReLUFeatures(np.eye(30)).support_bounds(Lambda)[0].value >= best * (1 - 1e-12)
+
+
+@given(seeds, st.integers(1, 7), st.integers(1, 2))
+def test_the_maximum_over_one_angle_is_exact(seed, n, K):
+    P = np.random.default_rng(seed).normal(size=(n, K))
+    if seed % 3 == 0:
+        P = np.round(P)  # ties between angles
+    assert np.linalg.norm(_planar_maximiser(P)) == pytest.approx(enumerated_support(P), rel=1e-12, abs=1e-12)
 
 
 def test_where_the_bounds_differ_both_are_reported():
