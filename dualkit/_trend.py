@@ -83,23 +83,40 @@ def _solve(p: Problem, K: np.ndarray, signs: Array) -> Iterate:
                      hats(p.w * left * left, p.w * right * right)])
     chol, rhs = (cholesky_banded(band), False), hats(p.w * rest * left, p.w * rest * right)
 
-    # gauge = max over 0 <= rho <= 1/2 of (TV + |outer|) / 2 + rho (TV - |outer|), and the minimum for fixed
-    # rho is affine in rho. In this form large entries of TV and outer cancel before they are rounded; each
-    # pass solves again with the new rho, because the first may start from values that are huge.
+    # gauge = max(TV, (TV + outer) / 2, (TV - outer) / 2), each piece given by its weights on the slopes.
     padded = np.concatenate(([0.0], signs, [0.0]))
-    tv = padded[:-1] - padded[1:]
-    outer = np.eye(1, gaps)[0] + np.eye(1, gaps, gaps - 1)[0]
-    rho, mean, excess, rate = 0.5, 0.5 * tv, tv, 0.0
-    for _ in range(4):
-        deviation = cho_solve_banded(chol, rhs - p.beta * gradient(mean + rho * excess))
-        s = np.diff(yk + deviation) / H
-        if rate == 0.0:
-            side = 1.0 if outer @ s >= 0 else -1.0
-            mean, excess = 0.5 * (tv + side * outer), tv - side * outer
-            ascent = gradient(excess)
-            rate = p.beta * float(ascent @ cho_solve_banded(chol, ascent))
-        last, rho = rho, min(max(rho + float(excess @ s) / rate, 0.0), 0.5)
-        if rho == last:
+    tv, outer = padded[:-1] - padded[1:], np.zeros(gaps)
+    outer[0] += 1.0
+    outer[-1] += 1.0
+    pieces = [tv, 0.5 * (tv + outer), 0.5 * (tv - outer)]
+
+    def edge(first: Array, second: Array) -> tuple[Array, Array]:
+        """Minimise with the larger of two pieces: a mixture of both, whose share is affine in the minimiser.
+
+        Mixing the weights cancels large entries before they are rounded. Each pass solves again with the
+        new share, because the first may start from values that are huge.
+        """
+        share, rate, step = 0.0, 0.0, second - first
+        for _ in range(5):
+            deviation = cho_solve_banded(chol, rhs - p.beta * gradient(first + share * step))
+            s = np.diff(yk + deviation) / H
+            if rate == 0.0:
+                ascent = gradient(step)
+                rate = p.beta * float(ascent @ cho_solve_banded(chol, ascent))
+            last, share = share, min(max(share + float(step @ s) / rate, 0.0), 1.0)
+            if share == last:
+                break
+        return deviation, s
+
+    # With wrong signs TV may be negative and any two pieces be the larger ones; the third tells.
+    least = np.inf
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        trial, s = edge(pieces[i], pieces[j])
+        sizes = [float(c @ s) for c in pieces]
+        excess = max(sizes) - max(sizes[i], sizes[j])
+        if excess < least:
+            deviation, least = trial, excess
+        if excess == 0:
             break
 
     residual = p.w * (rest - (left * deviation[seg] + right * deviation[seg + 1]))
@@ -113,28 +130,25 @@ def _solve(p: Problem, K: np.ndarray, signs: Array) -> Iterate:
     return Iterate(K, signs, signs * d, deviation, residual, u, primal, gap)
 
 
-def _settle(p: Problem, K: np.ndarray, signs: Array, before: Array, drop: str) -> Iterate | None:
+def _settle(p: Problem, K: np.ndarray, signs: Array, before: Array | None = None) -> Iterate | None:
     """Drop kinks until all that remain have the sign assumed; None if that takes too long.
 
-    On the way from the kinks `before` to the new ones, some pass zero. What to drop then: "all" of these,
-    or in each run of neighbours the one that passes "first", or the very first "one". The last never raises
-    the objective; the other two are quick, because distant kinks hardly influence each other.
+    Without `before` all offenders go at once: quick, but the objective may rise. With it, the kinks before
+    this step, only the one that passes zero first on the way from there goes, and the objective falls.
     """
-    for _ in range({"all": 12, "first": 50, "one": len(K) + 1}[drop]):
+    for _ in range(12 if before is None else 50):
         it = _solve(p, K, signs)
         bad = it.kinks <= 0
         if not bad.any():
             return it
-        when = np.full(len(K), np.inf)
-        when[bad] = before[bad] / np.maximum(before[bad] - it.kinks[bad], 1e-300)
-        keep = ~bad
-        if drop == "first":
-            run = np.flatnonzero(np.diff(bad, prepend=~bad[0]))
-            keep |= when > np.repeat(np.minimum.reduceat(when, run), np.diff(run, append=len(K)))
-        elif drop == "one":
+        if before is None:
+            keep = ~bad
+        else:
+            when = np.full(len(K), np.inf)
+            when[bad] = before[bad] / np.maximum(before[bad] - it.kinks[bad], 1e-300)
             keep = when > when.min()
-            before = before + when.min() * (it.kinks - before)
-        K, signs, before = K[keep], signs[keep], before[keep]
+            before = (before + when.min() * (it.kinks - before))[keep]
+        K, signs = K[keep], signs[keep]
     return None
 
 
@@ -160,18 +174,20 @@ def _descend(p: Problem, it: Iterate) -> Iterate:
                 or stalled == 3):
             break
         peaks = np.concatenate((_peaks(above, it.knots), _peaks(below, it.knots)))
-        for new, drop in ((peaks, "all"), (peaks, "first"), (np.array([excess.argmax()]), "one")):
+        # If the objective rises, the rest waits for the places that break the bound most.
+        strong, worst = peaks[excess[peaks] >= 0.01 * excess.max()], excess.argmax(keepdims=True)
+        for new, quick in ((peaks, True), (strong, True), (strong, False), (worst, False)):
             K = np.concatenate((it.knots, new))
             order = np.argsort(K)
             signs = np.concatenate((it.signs, np.where(above[new] > 0, 1.0, -1.0)))[order]
-            before = np.concatenate((it.kinks, np.zeros(len(new))))[order]
-            following = _settle(p, K[order], signs, before, drop)
+            before = None if quick else np.concatenate((it.kinks, np.zeros(len(new))))[order]
+            following = _settle(p, K[order], signs, before)
             if following is not None and (following.primal < it.primal or following.gap < best.gap):
                 break
         else:
-            # The last way lowers the objective for certain; if that does not show, it is rounding.
+            # A single new kink lowers the objective for certain; if that does not show, it is rounding.
             stalled += 1
-        it = following
+        it = it if following is None else following
         best = min(best, it, key=lambda it: it.gap)
     return best
 
@@ -183,9 +199,9 @@ def fit_knots(p: Problem, tol: float) -> Iterate:
     starts are a line and the interpolant; the latter suits data that oscillate from point to point.
     """
     d = slopes_and_kinks(p.t, p.y)[1]
-    K = np.flatnonzero(d)
-    line = _solve(p, np.array([], dtype=int), np.array([]))
-    starts = [line, _settle(p, K + 1, np.sign(d[K]), np.abs(d[K]), "all")]
+    bent = np.flatnonzero(d)
+    none = np.zeros(0, dtype=int)
+    starts = [_settle(p, none, np.zeros(0)), _settle(p, bent + 1, np.sign(d[bent]))]
     best = None
     for start in sorted((it for it in starts if it is not None), key=lambda it: it.primal):
         best = min((it for it in (best, _descend(p, start)) if it is not None), key=lambda it: it.gap)

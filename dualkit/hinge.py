@@ -95,7 +95,8 @@ class HingeFeatures:
             raise ValueError(f"Lambda must sum to zero in each column, found {total.tolist()}; features are "
                              f"unbounded because biases are free, so centre it first with project(Lambda)")
         order = np.argsort(self.x, kind="stable")
-        x, rows = self.x[order], Lambda[order]
+        scale = float(np.abs(Lambda).max()) or 1.0
+        x, rows = self.x[order], Lambda[order] / scale
         h, zero = np.diff(x)[:, None], np.zeros((1, Lambda.shape[1]))
         # From one data point to the next, a sum grows by the gap times the total weight passed so far.
         left = np.vstack((zero, np.cumsum(h * np.cumsum(rows, axis=0)[:-1], axis=0)))
@@ -103,8 +104,8 @@ class HingeFeatures:
         sums = np.stack((right, left))
         length = np.linalg.norm(sums, axis=2)
         side, k = np.unravel_index(int(length.argmax()), length.shape)
-        sign, value = 1.0 - 2.0 * side, float(length[side, k])
-        output = sums[side, k] / value if value > 0 else np.eye(1, Lambda.shape[1])[0]
+        sign, value = 1.0 - 2.0 * side, float(length[side, k]) * scale
+        output = sums[side, k] / length[side, k] if value > 0 else np.eye(1, Lambda.shape[1])[0]
         return Support(value, np.array([sign, x[k]]), np.maximum(sign * (self.x - x[k]), 0.0), output)
 
     def gauge(self, F: ArrayLike) -> float:
@@ -204,9 +205,13 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
     elif beta == 0:
         knots, values, Lambda = np.arange(len(t)), means, y - means[group]
     else:
-        # Powers of two, so that scaling is exact: equal kinks and ties stay what they are.
+        # Powers of two, so that scaling is exact: ties stay ties.
         a, b = np.exp2(np.frexp((span, np.abs(means - mean).max()))[1])
-        best = fit_knots(Problem(t / a, w, (means - mean) / b, beta / a / b), tol)
+        scaled = float(beta / a / b)
+        if scaled < 1e-150:
+            raise ValueError(f"beta must be 0 or at least 1e-150 of the range of x times that of y, found "
+                             f"{beta!r}; pass 0 to interpolate")
+        best = fit_knots(Problem(t / a, w, (means - mean) / b, scaled), tol)
         knots = np.concatenate((ends[:1], best.knots, ends[1:]))
         values = means[knots] + b * best.deviation
         Lambda = H.project(y - means[group] + b * (best.residual / w)[group])
@@ -219,7 +224,7 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
     dual = float(Lambda @ centred) - 0.5 * float(Lambda @ Lambda)
     limit = max(tol, EPS * float(np.abs(Lambda).sum()) * span / beta) if beta > 0 else tol
     if primal - dual > limit * primal:
-        raise RuntimeError(f"fit_spline stopped at a gap of {(primal - dual) / primal:.1e} of the primal, "
+        raise RuntimeError(f"fit_spline stopped at a relative gap of {(primal - dual) / primal:.1e}, "
                            f"above the limit {limit:.1e}; pass a larger tol if that is close enough")
     return SplineFit(fit.knots, fit.values, Lambda, primal, dual)
 

@@ -5,10 +5,10 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from dualkit import Network, balance, certify, solve
-from dualkit.checks import Chapter
 from dualkit.depth import aligned_factors, scalar_linear
 from dualkit.features import LinearFeatures
 from dualkit.linear import interpolate, nuclear_regression, soft_threshold
+from ledger import Chapter
 
 chapter = Chapter("two_layer_linear")
 SHAPES = ((1, 1, 1), (4, 3, 2), (3, 5, 3), (8, 4, 3), (6, 6, 1))  # (n, d, K)

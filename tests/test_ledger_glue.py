@@ -12,7 +12,7 @@ import myst
 import pytest
 
 import ledger
-from dualkit.checks import MARGIN
+from ledger import MARGIN
 
 STATEMENTS = myst.statements()
 ASSUMPTIONS = {d.label for page in myst.pages() for text in myst.markdown(page) for d in myst.directives(text)

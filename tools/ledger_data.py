@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
 ROOT = Path(__file__).resolve().parents[1]
 # A process of its own keeps torch and cvxpy out of the Sphinx process.
 _RUN = """
@@ -36,22 +38,19 @@ def key(root: Path = ROOT, folders: tuple[str, ...] = ("dualkit", "ledger")) -> 
 def records(root: Path = ROOT) -> list[dict]:
     """All records as dictionaries; run the checks only when their code or the versions changed."""
     store = root / "_build" / "ledger.json"
-    now = key(root)
-    if store.exists():
-        kept = json.loads(store.read_text(encoding="utf-8"))
-        if kept["key"] == now:
-            return kept["records"]
     store.parent.mkdir(exist_ok=True)
-    # Two test workers may get here at once: each writes its own file and the last rename wins.
-    fresh = store.with_suffix(f".{os.getpid()}")
-    try:
+    now = key(root)
+    with FileLock(store.with_suffix(".lock")):  # two test workers may get here at once: the second one waits
+        if store.exists():
+            kept = json.loads(store.read_text(encoding="utf-8"))
+            if kept["key"] == now:
+                return kept["records"]
+        fresh = store.with_suffix(".new")
         subprocess.run([sys.executable, "-c", _RUN, str(fresh)], cwd=root, check=True,
                        env=os.environ | {"OMP_NUM_THREADS": "1"})
         found = json.loads(fresh.read_text(encoding="utf-8"))
         fresh.write_text(json.dumps({"key": now, "records": found}, indent=1), encoding="utf-8")
-        fresh.replace(store)
-    finally:
-        fresh.unlink(missing_ok=True)
+        fresh.replace(store)  # in one step: an interrupted run leaves no half file
     return found
 
 
