@@ -45,7 +45,7 @@ def descend(shapes, objective, rng, starts=3, scale=1.0):
     best = None
     for _ in range(starts):
         x = scale * np.concatenate([rng.normal(size=prod(s)) / np.sqrt(s[0]) for s in shapes])
-        for _ in range(3):  # restarted from the plain gradient
+        for _ in range(2):  # restarted from the plain gradient
             run = minimize(flat, x, jac=True, method="L-BFGS-B", options=TIGHT)
             x = run.x
         best = run if best is None or run.fun < best.fun else best
@@ -83,13 +83,13 @@ def squared_power(weights_of, X, Y, beta, power):
     return objective
 
 
-def train_standard(X, Y, beta, depth, width, rng, power=None, starts=4):
+def train_standard(X, Y, beta, depth, width, rng, power=None, starts=3):
     """Best objective of standard linear networks with the penalty (beta/power) sum ||W_l||_F^power."""
     shapes = [(X.shape[1], width), *[(width, width)] * (depth - 2), (width, Y.shape[1])]
     return descend(shapes, squared_power(lambda m: [m], X, Y, beta, power or depth), rng, starts)
 
 
-def train_parallel(X, Y, beta, depth, branches, rng, power=None, starts=4):
+def train_parallel(X, Y, beta, depth, branches, rng, power=None, starts=3):
     """The same for a sum of chains of width 2 whose last hidden layer has one unit."""
     d, K = X.shape[1], Y.shape[1]
     widths = [d, *[2] * (depth - 2), 1, K]
@@ -102,7 +102,7 @@ def train_parallel(X, Y, beta, depth, branches, rng, power=None, starts=4):
     return value, split(matrices)
 
 
-def fixed_norms(X, Y, beta, depth, t, rng, starts=4):
+def fixed_norms(X, Y, beta, depth, t, rng, starts=2):
     """Best objective when the first L - 2 layers have Frobenius norm t and only the last two are penalised."""
     d, K, width = X.shape[1], Y.shape[1], min(X.shape[1], Y.shape[1])
     shapes = [(d, width), *[(width, width)] * (depth - 2), (width, K)]
@@ -305,7 +305,7 @@ def gap(rng, exponent=2, primal="quasi"):
         value = {"quasi": power ** (depth / 2), "nuclear": s.sum(), "sum": power}[primal]
         # Objective / beta tends to the interpolation value, linearly in beta: extrapolate twice.
         betas = 8e-3 * np.array([1.0, 0.5, 0.25])
-        a, b, c = (fixed_norms(X, Y, beta, depth, t, rng, starts=2) / beta for beta in betas)
+        a, b, c = (fixed_norms(X, Y, beta, depth, t, rng) / beta for beta in betas)
         extrapolated = (8 * c - 6 * b + a) / 3
         yield abs(extrapolated / (t ** (exponent - depth) * value) - 1)
         Lambda = cp.Variable(Y.shape)
