@@ -175,35 +175,71 @@ def as_network(network: object, activation: str = "linear") -> Network | BatchNo
 
 
 def balance(network: Network) -> Network:
-    """Rescale a two-layer network, unit by unit, so that both weights of a unit have the same length.
+    """Rescale a network, unit by unit, to its least penalty; every hidden unit then passes on what it gets.
 
-    The function computed is unchanged and the penalty drops to sum_j ||u_j|| ||w_j||, its least value
-    over all rescalings. Units that contribute nothing are set to zero.
+    Multiplying the incoming weights of a hidden unit by c > 0 and dividing its outgoing weights by c leaves
+    the function unchanged. Exactly one choice of all scales has the least penalty, and it is the only one
+    that makes the incoming and outgoing weights of every unit equally long; all layers of a branch then have
+    the same Frobenius norm. Units that contribute nothing, because no chain of non-zero weights leads
+    through them from an input to an output, are set to zero.
+
+    Parameters
+    ----------
+    network : Network
+        Standard or parallel, linear or ReLU, of any depth; an output constant is kept.
+
+    Returns
+    -------
+    Network
+        For two layers its penalty is sum_j ||u_j|| ||w_j||.
 
     Notes
     -----
-    Lemma ``lem-rescaling``. Any positively homogeneous activation; no bias may be present, because a
-    bias would have to be rescaled with its unit.
+    Lemma ``lem-rescaling``, proposition ``prop-balance``. The penalty is convex in the logarithms of the scales.
+    Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) gains cos(pi/L)^2 in each sweep whatever the
+    weights are; the over-relaxation used here descends as well and ends with (1 - s)/(1 + s), s = sin(pi/L).
 
     Raises
     ------
     NotCovered
-        If the network is deeper than two layers or has biases.
+        If the network has biases, which would have to be rescaled with their units.
 
     Examples
     --------
     >>> import numpy as np
-    >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]])),)))
-    >>> [float(W[0, 0]) for W in net.branches[0]]
-    [2.0, 2.0]
+    >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]]), np.array([[2.0]])),)))
+    >>> [round(float(W[0, 0]), 12) for W in net.branches[0]]
+    [2.0, 2.0, 2.0]
     """
-    if network.depth != 2 or network.biases is not None:
-        raise NotCovered(f"balance covers two-layer networks without bias, found depth {network.depth}"
-                         f"{'' if network.biases is None else ' with biases'}")
-    branches = []
-    for W1, W2 in network.branches:
-        inner, outer = np.linalg.norm(W1, axis=0), np.linalg.norm(W2, axis=1)
-        on = (inner > 0) & (outer > 0)
-        gain = np.sqrt(np.divide(outer, inner, out=np.zeros_like(inner), where=on))
-        branches.append((W1 * gain, W2 * np.divide(1.0, gain, out=np.zeros_like(gain), where=on)[:, None]))
-    return Network(tuple(branches), network.activation, None, network.constant)
+    if network.biases is not None:
+        raise NotCovered("balance covers networks without biases, found biases; rescale them with their units")
+    return Network(tuple(_balanced(branch) for branch in network.branches), network.activation, None,
+                   network.constant)
+
+
+def _balanced(chain: Sequence[Array]) -> tuple[Array, ...]:
+    depth, sizes = len(chain), [float(np.abs(W).max()) for W in chain]
+    if not all(sizes):
+        return tuple(np.zeros_like(W) for W in chain)
+    squares = [(W / size) ** 2 for W, size in zip(chain, sizes, strict=True)]
+    reached, reaching = [np.ones(len(squares[0]), bool)], [np.ones(squares[-1].shape[1], bool)]
+    for first, last in zip(squares, reversed(squares), strict=True):
+        reached.append(reached[-1] @ (first > 0))
+        reaching.append((last > 0) @ reaching[-1])
+    on = [a & b for a, b in zip(reached, reversed(reaching), strict=True)]
+    squares = [S * np.outer(a, b) for S, a, b in zip(squares, on, on[1:], strict=False)]
+
+    scales, relax = [np.ones(len(a)) for a in on], 2 / (1 + np.sin(np.pi / depth))  # squared; optimal (Young)
+    for _ in range(100 * depth):
+        change = 0.0
+        for k in range(1, depth):
+            inner, outer = (1 / scales[k - 1]) @ squares[k - 1], squares[k] @ scales[k + 1]
+            best = np.sqrt(np.divide(outer, inner, out=scales[k] ** 2, where=on[k]))
+            factor = (best / scales[k]) ** relax
+            scales[k] *= factor
+            change = max(change, float(np.abs(np.log(factor)).max()))
+        if change <= 1e-14:
+            break
+    size = np.exp(np.mean(np.log(sizes)))
+    return tuple(size * (W / own) * np.outer(a / np.sqrt(p), b * np.sqrt(q)) for W, own, a, b, p, q
+                 in zip(chain, sizes, on, on[1:], scales, scales[1:], strict=False))

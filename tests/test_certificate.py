@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkit import Network, NotCovered, balance, certify, solve
+from dualkit import Network, NotCovered, certify, solve
 from dualkit.arrangements import ReLUFeatures
 from dualkit.features import LinearFeatures
 from dualkit.networks import as_network
@@ -72,24 +72,6 @@ def test_scalar_labels_of_shape_n_and_n_1_agree():
     flat, column = certify(net, X, y, 0.3), certify(net, X, y[:, None], 0.3)
     assert flat.gap == pytest.approx(column.gap, rel=1e-12)
     assert flat.dual_point.shape == (2,)
-
-
-@given(seeds, st.sampled_from(["linear", "relu"]))
-def test_balancing_keeps_the_function_and_never_raises_the_penalty(seed, activation):
-    rng = np.random.default_rng(seed)
-    U, W = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
-    U[:, 0] *= seed % 2
-    net = Network(((U, W),), activation)
-    balanced = balance(net)
-    X = rng.normal(size=(5, 3))
-    np.testing.assert_allclose(balanced.predict(X), net.predict(X), atol=1e-12)
-    assert balanced.penalty <= net.penalty + 1e-12
-    assert balanced.penalty == pytest.approx(np.linalg.norm(U, axis=0) @ np.linalg.norm(W, axis=1), abs=1e-12)
-    np.testing.assert_allclose(
-        np.linalg.norm(balanced.branches[0][0], axis=0),
-        np.linalg.norm(balanced.branches[0][1], axis=1),
-        atol=1e-12,
-    )
 
 
 def test_branches_add_up_and_constants_are_not_penalised():
@@ -171,7 +153,6 @@ X2, Y2 = np.eye(2), np.ones((2, 1))
             ValueError,
             r"branches\[0\]\[1\] must be finite",
         ),
-        (lambda: balance(Network(((np.eye(1),) * 3,))), NotCovered, "found depth 3"),
         (lambda: as_network([np.eye(1)]), ValueError, "as many layers .* and at least 2"),
     ],
 )
