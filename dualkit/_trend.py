@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from dualkit._validate import Array
 
@@ -60,6 +59,8 @@ def gauge(s: Array, d: Array) -> float:
 
 def _solve(p: Problem, K: np.ndarray, signs: Array) -> Iterate:
     """Minimise over splines with kinks at the interior indices K, their signs taken as given."""
+    from scipy.linalg import cho_solve_banded, cholesky_banded  # slow to import, so not at the top
+
     full = np.concatenate(([0], K, [len(p.t) - 1]))
     T, gaps = p.t[full], len(full) - 1
     H, seg = np.diff(T), np.append(np.repeat(np.arange(gaps), np.diff(full)), gaps - 1)

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkit import Network, NotCovered, balance, certify, solve
+from dualkit import Network, NotCovered, as_network, balance, certify, solve
 from dualkit.arrangements import ReLUFeatures
 from dualkit.features import LinearFeatures
-from dualkit.networks import as_network
 from dualkit.sampled import SampledReLUFeatures
 
 seeds = st.integers(0, 2**32 - 1)
