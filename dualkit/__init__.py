@@ -7,7 +7,8 @@ Start with `solve`, which trains a network to global optimality where a theorem 
 
 from dualkit._validate import NotCovered
 from dualkit.certificate import Certificate, certify
-from dualkit.networks import Network, as_network, balance
+from dualkit.conversion import as_network
+from dualkit.networks import Network, balance
 from dualkit.solution import Solution, solve
 
 __version__ = "0.1.0"

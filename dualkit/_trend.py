@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from dualkit._validate import Array
 
@@ -60,6 +59,8 @@ def gauge(s: Array, d: Array) -> float:
 
 def _solve(p: Problem, K: np.ndarray, signs: Array) -> Iterate:
     """Minimise over splines with kinks at the interior indices K, their signs taken as given."""
+    from scipy.linalg import cho_solve_banded, cholesky_banded  # slow to import, so not at the top
+
     full = np.concatenate(([0], K, [len(p.t) - 1]))
     T, gaps = p.t[full], len(full) - 1
     H, seg = np.diff(T), np.append(np.repeat(np.arange(gaps), np.diff(full)), gaps - 1)
@@ -125,7 +126,7 @@ def _solve(p: Problem, K: np.ndarray, signs: Array) -> Iterate:
     s, d = slopes_and_kinks(T, yk + deviation)
     cost = 0.5 * float(residual @ (residual / p.w))
     primal = cost + p.beta * gauge(s, d)
-    c = min(1.0, p.beta / max(np.abs(u).max(), np.abs(u - u[0]).max()))
+    c = min(1.0, p.beta / max(np.abs(u).max(), np.abs(u - u[0]).max(), 1e-300))
     gap = primal - c * float(residual @ p.y) + c * c * cost
     return Iterate(K, signs, signs * d, deviation, residual, u, primal, gap)
 
@@ -173,13 +174,13 @@ def _descend(p: Problem, it: Iterate) -> Iterate:
         if (best.gap <= 1e-12 * best.primal or excess.max() <= EPS * np.linalg.norm(it.residual)
                 or stalled == 3):
             break
-        peaks = np.concatenate((_peaks(above, it.knots), _peaks(below, it.knots)))
+        peaks = np.union1d(_peaks(above, it.knots), _peaks(below, it.knots))
         # If the objective rises, the rest waits for the places that break the bound most.
         strong, worst = peaks[excess[peaks] >= 0.01 * excess.max()], excess.argmax(keepdims=True)
         for new, quick in ((peaks, True), (strong, True), (strong, False), (worst, False)):
             K = np.concatenate((it.knots, new))
             order = np.argsort(K)
-            signs = np.concatenate((it.signs, np.where(above[new] > 0, 1.0, -1.0)))[order]
+            signs = np.concatenate((it.signs, np.where(above[new] >= below[new], 1.0, -1.0)))[order]
             before = None if quick else np.concatenate((it.kinks, np.zeros(len(new))))[order]
             following = _settle(p, K[order], signs, before)
             if following is not None and (following.primal < it.primal or following.gap < best.gap):

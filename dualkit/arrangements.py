@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
@@ -208,6 +207,7 @@ def _expression(loss: Loss, F: Any, y: Array) -> Any:
 def _solve(X: Array, D: NDArray[np.bool_], facets: Any, beta: float, model: Any) -> tuple:
     """Minimise l + beta * (sum of norms), where l, constraints = model(F); return value, v, w, residual."""
     import cvxpy as cp
+    from scipy.sparse import csr_array
     d, P = X.shape[1], D.shape[1]
     v, w, F = cp.Variable(P * d), cp.Variable(P * d), cp.Variable(len(X))
     loss, constraints = model(F)

@@ -133,32 +133,3 @@ def batchnorm_network_optimum(X: ArrayLike, Y: ArrayLike, beta: float, depth: in
         pair = np.vstack([np.eye(m), -np.eye(m)])
         below = (below[0] @ pair.T, *[np.eye(2 * m)] * (depth - 3), pair)
     return BatchNormNetwork(below, root * gamma, root * mean * np.sqrt(n), root[:, None] * outputs), value
-
-
-def is_batchnorm(module: torch.nn.Module) -> bool:
-    """Tell whether a torch module holds the batch norm of `dualkit.modules`."""
-    from dualkit.modules import BatchNorm
-
-    return any(type(layer) is BatchNorm for layer in module.children())
-
-
-def from_torch(module: torch.nn.Module) -> BatchNormNetwork:
-    """Return a `dualkit.modules.batchnorm_network` as arrays; the inverse of `BatchNormNetwork.to_torch`.
-
-    Raises
-    ------
-    NotCovered
-        For eps > 0, which moves the optimum, for biases, and for another order of layers.
-    """
-    *layers, norm, _, last = module.children()
-    order = "".join(type(layer).__name__[0] for layer in module.children())
-    if order != "LR" * (len(layers) // 2) + "LBRL":
-        raise NotCovered(f"module must be Linear, ReLU, ..., Linear, BatchNorm, ReLU, Linear, found "
-                         f"{', '.join(type(layer).__name__ for layer in module.children())}")
-    if norm.eps > 0:
-        raise NotCovered(f"eps of the batch norm must be 0, found {norm.eps}: with eps > 0 the optimum moves")
-    if any(layer.bias is not None for layer in (*layers[::2], last)):
-        raise NotCovered("linear layers around a batch norm must have no bias, found one; pass bias=False")
-    below = tuple(layer.weight.detach().numpy().T.copy() for layer in layers[::2])
-    gamma, alpha = (p.detach().numpy().copy() for p in norm.parameters())
-    return BatchNormNetwork(below, gamma, alpha, last.weight.detach().numpy().T.copy())

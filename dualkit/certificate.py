@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.arrangements import ReLUFeatures
-from dualkit.batchnorm import BatchNormNetwork
+from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
+from dualkit.conversion import as_network
 from dualkit.features import FeatureSet, LinearFeatures
 from dualkit.hinge import HingeFeatures
 from dualkit.losses import Loss, Squared, get_loss
-from dualkit.networks import Network, as_network
+from dualkit.networks import Network
+from dualkit.optimum import linear_optimum, relu_optimum
 from dualkit.rank_one import RankOneFeatures
 from dualkit.sampled import SampledReLUFeatures
 from dualkit.structure import structure
@@ -181,23 +183,22 @@ def _feasible(direction: Array, Y: Array, beta: float, features: FeatureSet, los
 def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta: float, loss: Loss,
                       primal: float) -> Certificate:
     """Deep networks have no convex dual; where a theorem gives their optimal value, that is the bound."""
-    from dualkit.solution import solve
-
     if isinstance(net, BatchNormNetwork):
-        best = solve(X, Y, beta, activation="relu", loss=loss, batch_norm=True)
-    elif net.biases is not None or net.constant is not None:
+        return Certificate(primal, batchnorm_network_optimum(X, Y, beta, 2, loss)[1], "proven", "thm-batchnorm")
+    if net.biases is not None or net.constant is not None:
         raise NotCovered("certificates of deep networks cover networks without biases; bias=False is covered")
+    if net.activation == "linear":
+        _, value, theorem = linear_optimum(X, Y, beta, net.depth, loss)
     else:
-        best = solve(X, Y, beta, depth=net.depth, activation=net.activation, loss=loss)
-        parallel = all(branch[-2].shape[1] == 1 for branch in net.branches)
-        if net.activation == "relu" and not parallel:
-            if not (isinstance(loss, Squared) and structure(X).whitened_rows):
+        _, value, theorem = relu_optimum(X, Y, beta, net.depth, loss)
+        if any(branch[-2].shape[1] > 1 for branch in net.branches):
+            if theorem != "thm-whitened" or not isinstance(loss, Squared):
                 raise NotCovered("standard ReLU networks of three and more layers have a lower bound on "
                                  "whitened data with the squared loss only; parallel networks are covered")
             bound = standard_lower_bound(Y, beta, net.depth)
             return Certificate(primal, bound, "reference value, proof open", "prop-standard-bound",
-                               reference=best.objective)
-    return Certificate(primal, best.objective, "proven", best.theorem)
+                               reference=value)
+    return Certificate(primal, value, "proven", theorem)
 
 
 def feature_set(network: Network, X: Array) -> FeatureSet:

@@ -175,7 +175,7 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
         from ``support(y - mean)`` on it is the mean of y.
     tol : float
         Largest gap accepted, relative to the primal value. Rounding Lambda to float64 moves its support by
-        about ||Lambda||_1 (max x - min x) 2e-16; where this exceeds tol * beta it sets the limit instead.
+        about ||Lambda||_1 (max x - min x) 2e-16; where this exceeds tol * beta it sets the limit, up to 1e-6.
 
     Raises
     ------
@@ -201,9 +201,9 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
     mean, centred = y.mean(), H.project(y)
     span, ends = t[-1] - t[0], np.unique([0, len(t) - 1])
     if H.support(centred).value <= beta:
-        knots, values, Lambda = ends, np.full(len(ends), mean), centred
+        knots, values, Lambda = ends, np.zeros(len(ends)), centred
     elif beta == 0:
-        knots, values, Lambda = np.arange(len(t)), means, y - means[group]
+        knots, values, Lambda = np.arange(len(t)), means - mean, y - means[group]
     else:
         # Powers of two, so that scaling is exact: ties stay ties.
         a, b = np.exp2(np.frexp((span, np.abs(means - mean).max()))[1])
@@ -213,20 +213,20 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
                              f"{beta!r}; pass 0 to interpolate")
         best = fit_knots(Problem(t / a, w, (means - mean) / b, scaled), tol)
         knots = np.concatenate((ends[:1], best.knots, ends[1:]))
-        values = means[knots] + b * best.deviation
+        values = means[knots] - mean + b * best.deviation
         Lambda = H.project(y - means[group] + b * (best.residual / w)[group])
-    fit = Spline(t[knots], values)
-    primal = 0.5 * float(Lambda @ Lambda) + beta * fit.penalty
+    # The penalty before rounding to values around the mean, which would cost digits of its slopes.
+    primal = 0.5 * float(Lambda @ Lambda) + beta * Spline(t[knots], values).penalty
     if beta > 0:
         shrink = EPS
         while (value := H.support(Lambda).value) > beta:
             Lambda, shrink = Lambda * (beta / value * (1 - shrink)), min(4 * shrink, 0.5)
-    dual = float(Lambda @ centred) - 0.5 * float(Lambda @ Lambda)
-    limit = max(tol, EPS * float(np.abs(Lambda).sum()) * span / beta) if beta > 0 else tol
+    dual = float(Lambda @ centred) - 0.5 * float(Lambda @ Lambda) if beta > 0 else primal
+    limit = max(tol, min(EPS * float(np.abs(Lambda).sum()) * span / beta, 1e-6)) if beta > 0 else tol
     if primal - dual > limit * primal:
         raise RuntimeError(f"fit_spline stopped at a relative gap of {(primal - dual) / primal:.1e}, "
                            f"above the limit {limit:.1e}; pass a larger tol if that is close enough")
-    return SplineFit(fit.knots, fit.values, Lambda, primal, dual)
+    return SplineFit(t[knots], mean + values, Lambda, primal, dual)
 
 
 def hinge_weights(spline: Spline) -> tuple[Array, Array, Array, float]:

@@ -93,10 +93,25 @@ class Squared(Loss):
     def _scale(self, U, Y): return np.sum(U * Y) / np.sum(U * U)
 
 
-class _Margin(Loss, Protocol):
-    """A sum over samples of a function of y f with slopes in [-1, 0]; its conjugate depends on a = -y z."""
+class MarginLoss(Loss, Protocol):
+    """A sum over samples of phi(y f), phi convex and non-increasing, for labels +1 and -1 of shape (n,) or (n, 1).
 
-    _entropy: Callable[[Array], Array]  # terms of the conjugate for slopes -a, 0 <= a <= 1
+    A new one needs a name, `smoothness`, `steepest` and three formulas. The conjugate depends on a = -y z alone
+    and is finite for 0 <= a <= `steepest`. For `solve` phi must be >= 0 and fall to 0.
+
+    >>> class SquaredHinge(MarginLoss):
+    ...     name, smoothness, steepest = "squared hinge", 1.0, float("inf")
+    ...     def phi(self, m): return 0.5 * np.maximum(1 - m, 0.0) ** 2
+    ...     def slope(self, m): return -np.maximum(1 - m, 0.0)
+    ...     def entropy(self, a): return a * (0.5 * a - 1)
+    >>> SquaredHinge().value([0.0, 0.5], [1.0, -1.0]), SquaredHinge().scale([0.5], [1.0], limit=9)
+    (1.625, 2.0)
+    """
+
+    steepest: ClassVar[float]  # the largest -phi'
+    phi: Callable[[Array], Array]
+    slope: Callable[[Array], Array]  # phi', at a kink a subgradient
+    entropy: Callable[[Array], Array]  # phi*(-a)
 
     def check_labels(self, Y: ArrayLike) -> Array:
         Y = check.array(Y, "Y")
@@ -106,13 +121,30 @@ class _Margin(Loss, Protocol):
                              f"2 * Y - 1, pass several classes to 'cross-entropy'")
         return Y
 
+    def _value(self, F, Y): return self.phi(Y * F)
+    def _gradient(self, F, Y): return Y * self.slope(Y * F)
+
     def _conjugate(self, Z, Y):
         a = -Y * Z
-        return self._entropy(np.clip(a, 0.0, 1.0)) if np.abs(a - 0.5).max() <= 0.5 + ROUNDING else None
+        inside = a.min() >= -ROUNDING and a.max() <= self.steepest + ROUNDING
+        return self.entropy(np.clip(a, 0.0, self.steepest)) if inside else None
+
+    def _scale(self, U, Y):
+        from scipy.optimize import minimize_scalar
+
+        a, top = Y * U, min(self.steepest, 1.0)
+        if a.min() < -ROUNDING and a.max() > ROUNDING:
+            return 0.0  # nothing else is in the domain
+        def cost(c): return float(np.sum(self.entropy(c * np.abs(a))))
+        while top < self.steepest and cost(2 * top) < cost(top):
+            top *= 2
+        top = min(2 * top, self.steepest)
+        inner = minimize_scalar(cost, bounds=(0.0, top), method="bounded", options={"xatol": 1e-12 * top}).x
+        return np.sign(a.sum()) * min(inner, top, key=cost)
 
 
 @dataclass(frozen=True)
-class Logistic(_Margin):
+class Logistic(MarginLoss):
     """Logistic loss sum log(1 + exp(-y f)), labels +1 and -1 of shape (n,) or (n, 1).
 
     With a = -y z in [0, 1]: l*(z, y) = sum a log a + (1 - a) log(1 - a), 0 log 0 = 0.
@@ -121,17 +153,17 @@ class Logistic(_Margin):
     ([0.5, -1.0], -inf)
     """
 
-    name, smoothness = "logistic", 0.25
+    name, smoothness, steepest = "logistic", 0.25, 1.0
 
-    def _value(self, F, Y): return np.logaddexp(0.0, -Y * F)
-    def _gradient(self, F, Y): return -Y * np.exp(-np.logaddexp(0.0, Y * F))
-    def _entropy(self, a): return a * np.log(a + (a == 0)) + (1 - a) * np.log1p((a == 1) - a)
+    def phi(self, m): return np.logaddexp(0.0, -m)
+    def slope(self, m): return -np.exp(-np.logaddexp(0.0, m))
+    def entropy(self, a): return a * np.log(a + (a == 0)) + (1 - a) * np.log1p((a == 1) - a)
     def _scale(self, U, Y): return _most_entropy(np.tile([1.0, 0.0], (U.size, 1)), np.outer(Y * U, [1, -1]))
 
 
 @dataclass(frozen=True)
-class Hinge(_Margin):
-    """Hinge loss sum (1 - y f)_+, labels +1 and -1 of shape (n,) or (n, 1).
+class Hinge(MarginLoss):
+    """Hinge loss sum max(1 - y f, 0), labels +1 and -1 of shape (n,) or (n, 1).
 
     With a = -y z in [0, 1]: l*(z, y) = -sum a. At the kink y f = 1 the subgradients are -a y, and `gradient`
     takes a = 0. An optimal F often sits on kinks: the bound from `dual_point` is then valid but may be loose.
@@ -140,15 +172,11 @@ class Hinge(_Margin):
     ([0.0, -1.0], 5.0)
     """
 
-    name, smoothness = "hinge", float("inf")
+    name, smoothness, steepest = "hinge", float("inf"), 1.0
 
-    def _value(self, F, Y): return np.maximum(1 - Y * F, 0.0)
-    def _gradient(self, F, Y): return np.where(Y * F < 1, -Y, 0.0)
-    def _entropy(self, a): return -a
-
-    def _scale(self, U, Y):
-        mixed = (Y * U).min() < -ROUNDING and (Y * U).max() > ROUNDING  # then only c = 0 is in the domain
-        return 0.0 if mixed else np.sign(np.sum(Y * U))
+    def phi(self, m): return np.maximum(1 - m, 0.0)
+    def slope(self, m): return np.where(m < 1, -1.0, 0.0)
+    def entropy(self, a): return -a
 
 
 @dataclass(frozen=True)

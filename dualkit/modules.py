@@ -1,11 +1,11 @@
-"""Networks as torch modules: standard, parallel and batch norm, and the way to plain arrays and back.
+"""Networks as torch modules: standard, parallel and batch norm, with random weights or given arrays.
 
-Importing this module imports torch; `dualkit.training` offers the same functions and imports it when used.
+Importing this module imports torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dualkit import _validate as check
-from dualkit._validate import Array, NotCovered
-from dualkit.networks import Network
+from dualkit._validate import Array
 
 
 class Chains(nn.Module):
@@ -112,7 +111,7 @@ def standard_network(widths: Sequence[int], *, activation: str, seed: np.random.
     """
     widths, scale = _widths(widths), check.positive(scale, "scale")
     rng = check.generator(seed, "seed")
-    return from_arrays(Network((_random_chain(widths, widths[:-1], activation, rng, scale),), activation))
+    return assemble([_random_chain(widths, widths[:-1], activation, rng, scale)], activation)
 
 
 def parallel_network(d: int, K: int, depth: int, branches: int, inner_width: int, *, activation: str = "relu",
@@ -138,16 +137,16 @@ def parallel_network(d: int, K: int, depth: int, branches: int, inner_width: int
 
     Examples
     --------
-    >>> to_arrays(parallel_network(3, 2, 4, branches=5, inner_width=6, seed=0)).branches[4][2].shape
-    (6, 1)
+    >>> [tuple(W.shape) for W in parallel_network(3, 2, 4, branches=5, inner_width=6, seed=0).parameters()]
+    [(5, 3, 6), (5, 6, 6), (5, 6, 1), (5, 1, 2)]
     """
     depth, branches = check.integer(depth, "depth", 2), check.integer(branches, "branches", 1)
     if depth == 2:
         return standard_network([d, branches, K], activation=activation, seed=seed)
     widths = _widths([d, *[inner_width] * (depth - 2), 1, K])
     rng = check.generator(seed, "seed")
-    return from_arrays(Network(tuple(_random_chain(widths, [*widths[:-2], branches], activation, rng)
-                                     for _ in range(branches)), activation))
+    return assemble([_random_chain(widths, [*widths[:-2], branches], activation, rng) for _ in range(branches)],
+                    activation)
 
 
 def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
@@ -197,35 +196,25 @@ def _random_chain(widths: Sequence[int], fan_in: Sequence[int], activation: str,
                  for fan, shape in zip(fan_in, pairwise(widths), strict=True))
 
 
-def from_arrays(network: Network) -> nn.Module:
-    """Return a Network as a torch module in float64; `to_arrays` is the exact inverse.
+def assemble(chains: Sequence[Sequence[Array]], activation: str, biases: Sequence[Array] | None = None,
+             constant: Array | None = None) -> nn.Module:
+    """Return the torch module of a `dualkit.Network` with these attributes; use its method ``to_torch``.
 
     One chain becomes an ``nn.Sequential``. Several become a module that adds them up and stores equal
     layers of neighbouring chains of equal widths in one parameter of shape (J, a, b). Biases and the
     constant become parameters named bias and constant.
-
-    Examples
-    --------
-    >>> from_arrays(Network((([[1.0], [2.0]], [[3.0]]),), "relu"))
-    Sequential(
-      (0): Linear(in_features=2, out_features=1, bias=False)
-      (1): ReLU()
-      (2): Linear(in_features=1, out_features=1, bias=False)
-    )
     """
-    chains, relu = network.branches, network.activation == "relu"
+    relu = activation == "relu"
     if len(chains) == 1:
-        hidden = None if network.biases is None else network.biases[0]
-        biases = [None] * (network.depth - 2) + [hidden, network.constant]
-        layers = [part for Wb in zip(chains[0], biases, strict=True) for part in (_linear(*Wb), nn.ReLU())]
+        inner = [None] * (len(chains[0]) - 2) + [biases and biases[0], constant]
+        layers = [part for Wb in zip(chains[0], inner, strict=True) for part in (_linear(*Wb), nn.ReLU())]
         return nn.Sequential(*layers[:-1] if relu else layers[::2])
     groups = []
     for _, run in groupby(range(len(chains)), key=lambda j: [W.shape for W in chains[j]]):
         members = list(run)
         weights = [np.stack(layer) for layer in zip(*(chains[j] for j in members), strict=True)]
-        bias = None if network.biases is None else np.stack([network.biases[j] for j in members])
-        groups.append(Chains(weights, relu, bias))
-    return Parallel(groups, network.constant)
+        groups.append(Chains(weights, relu, biases and np.stack([biases[j] for j in members])))
+    return Parallel(groups, constant)
 
 
 def _linear(W: Array, bias: Array | None) -> nn.Linear:
@@ -236,61 +225,3 @@ def _linear(W: Array, bias: Array | None) -> nn.Linear:
         if bias is not None:
             layer.bias.copy_(torch.tensor(bias))
     return layer
-
-
-def to_arrays(module: nn.Module) -> Network:
-    """Return a torch module as a Network, with copies of its weights.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        An ``nn.Sequential`` (nested or not) of nn.Linear modules, with nn.ReLU after all but the last or
-        after none, or what `from_arrays` and `parallel_network` return.
-
-    Raises
-    ------
-    NotCovered
-        For anything a Network cannot express; the message names the module and the reason.
-    """
-    if type(module) is not Parallel:
-        return _chain_to_arrays(list(_layers(module)))
-    chains, biases = [], []
-    for group in module.groups:
-        chains += zip(*(_array(W) for W in group.weights), strict=True)
-        biases += [] if group.bias is None else list(_array(group.bias))
-    activation = "relu" if module.groups[0].relu else "linear"
-    constant = None if module.constant is None else _array(module.constant)
-    return Network(tuple(chains), activation, tuple(biases) or None, constant)
-
-
-def _chain_to_arrays(layers: list[tuple[str, nn.Module]]) -> Network:
-    order = "".join("L" if type(layer) is nn.Linear else "R" for _, layer in layers)
-    linears = [(name, layer) for name, layer in layers if type(layer) is nn.Linear]
-    depth = len(linears)
-    if depth < 2 or order not in ("L" * depth, "LR" * (depth - 1) + "L"):
-        found = ", ".join(f"'{name}' {type(layer).__name__}" for name, layer in layers)
-        raise NotCovered(f"module must hold two or more nn.Linear, with nn.ReLU after all but the last or "
-                         f"after none; found {found or 'no layers'}")
-    for k, (name, layer) in enumerate(linears[:-2], start=1):
-        if layer.bias is not None and layer.bias.any():
-            raise NotCovered(f"module '{name}' has a bias in hidden layer {k} of {depth - 1}; only the last "
-                             f"hidden layer and the output may have one, so pass bias=False")
-    hidden, constant = (None if layer.bias is None else _array(layer.bias) for _, layer in linears[-2:])
-    return Network((tuple(_array(layer.weight.T) for _, layer in linears),),
-                   "relu" if "R" in order else "linear", None if hidden is None else (hidden,), constant)
-
-
-def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    # Exact types: a subclass may compute something else.
-    if type(module) is nn.Sequential:
-        for child, layer in module.named_children():
-            yield from _layers(layer, f"{name}.{child}" if name else child)
-    elif type(module) in (nn.Linear, nn.ReLU):
-        yield name, module
-    else:
-        raise NotCovered(f"module '{name}' is a {type(module).__name__}; a Network consists of nn.Linear and "
-                         f"nn.ReLU in an nn.Sequential, or is what from_arrays returns")
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().double().numpy().copy()

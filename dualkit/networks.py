@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from dualkit._validate import Array, NotCovered
 
 if TYPE_CHECKING:
     import torch
-
-    from dualkit.batchnorm import BatchNormNetwork
 
 
 @dataclass(frozen=True)
@@ -138,40 +135,9 @@ class Network:
         One chain becomes an ``nn.Sequential`` of ``nn.Linear`` (and ``nn.ReLU``) modules; several become
         a module that adds up such chains. Weight decay on the matrices alone equals `penalty`.
         """
-        from dualkit.training import from_arrays
+        from dualkit.modules import assemble
 
-        return from_arrays(self)
-
-
-def as_network(network: object, activation: str = "linear") -> Network | BatchNormNetwork:
-    """Read a torch module, a Solution or a list of weight arrays as a Network (or a BatchNormNetwork).
-
-    Parameters
-    ----------
-    network : Network, Solution, torch.nn.Module, or sequence of ndarray
-        A sequence of arrays is one chain W_1, ..., W_L with the given activation.
-    activation : {"linear", "relu"}
-        Used for a sequence of arrays only; everything else carries its own.
-
-    Raises
-    ------
-    NotCovered
-        For a torch module with layers other than Linear and ReLU, or with a ReLU after some hidden
-        layers only.
-    """
-    from dualkit import batchnorm
-
-    network = getattr(network, "network", network)
-    if isinstance(network, (Network, batchnorm.BatchNormNetwork)):
-        return network
-    if hasattr(network, "state_dict"):
-        from dualkit.training import to_arrays
-
-        return batchnorm.from_torch(network) if batchnorm.is_batchnorm(network) else to_arrays(network)
-    if isinstance(network, Sequence) and len(network) and not isinstance(network, str):
-        return Network((tuple(network),), activation)
-    raise NotCovered(f"network must be a torch module, a Solution, a Network or a list of weight arrays, "
-                     f"found {type(network).__name__}")
+        return assemble(self.branches, self.activation, self.biases, self.constant)
 
 
 def balance(network: Network) -> Network:

@@ -5,22 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
-from dualkit.arrangements import convex_program
 from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.certificate import Certificate, certify
-from dualkit.depth import aligned_factors, depth_prox, scalar_linear
-from dualkit.hinge import fit_spline, hinge_weights
-from dualkit.linear import interpolate, nuclear_regression
-from dualkit.losses import Loss, Squared, get_loss
+from dualkit.losses import Loss, get_loss
 from dualkit.networks import Network
-from dualkit.rank_one import rank_one_network
-from dualkit.structure import structure, whitening_residual
-from dualkit.whitened import TOLERANCE, whitened_relu_network
+from dualkit.optimum import linear_optimum, relu_optimum
 
 if TYPE_CHECKING:
     import torch
@@ -136,12 +129,12 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     if activation == "relu" and width is not None:
         raise NotCovered(f"width is fixed by the theorem for activation='relu', found {width}; pass None")
     if activation == "linear":
-        network, value, theorem = _linear(X, check.columns(Y), beta, depth, loss, width)
+        network, value, theorem = linear_optimum(X, Y, beta, depth, loss, width)
     elif batch_norm:
         network, value = batchnorm_network_optimum(X, Y, beta, depth, loss)
         theorem = "thm-batchnorm"
     else:
-        network, value, theorem = _relu(X, Y, beta, depth, loss, bias)
+        network, value, theorem = relu_optimum(X, Y, beta, depth, loss, bias)
         if architecture == "standard" and depth > 2:
             raise NotCovered(f"standard ReLU networks of depth {depth} can be better than the closed form, as the "
                              f"chapter 'Deep standard networks do better' shows; parallel networks have {value!r}, "
@@ -154,58 +147,3 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         return Solution(network, primal, theorem, Certificate(primal, value, "proven", theorem))
     certificate = certify(network, X, Y, beta, loss=loss)
     return Solution(network, certificate.primal, theorem, certificate)
-
-
-def _linear(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
-            width: int | None) -> tuple[Network, float, str]:
-    """Network, optimal value and theorem for linear networks with the squared loss."""
-    if not isinstance(loss, Squared):
-        raise NotCovered(f"linear networks are solved for loss='squared', found {loss.name!r}; certify bounds "
-                         f"the gap of a trained two-layer network for every loss")
-    if beta == 0:
-        # Every singular value of another fit is at least as large, so the fit is the same for every depth.
-        W, theorem = interpolate(X, Y), "prop-interpolation"
-    elif Y.shape[1] == 1:
-        W = scalar_linear(X, Y[:, 0], beta, depth).w[:, None]
-        theorem = "thm-scalar" if depth == 2 else "thm-deep-scalar"
-    elif depth == 2:
-        W, theorem = nuclear_regression(X, Y, beta).W, "thm-nuclear"
-    elif (residual := whitening_residual(X, "columns" if X.shape[0] >= X.shape[1] else "rows")) <= TOLERANCE:
-        U, s, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
-        singular = depth_prox(s, beta, depth)
-        W, theorem = U * singular @ Vt, "thm-deep-linear"
-    else:
-        raise NotCovered(f"deep linear networks with {Y.shape[1]} outputs are solved on whitened data, found a "
-                         f"residual of {residual:.1e} in X^T X = I or X X^T = I; whiten the data "
-                         f"(dualkit.data.whiten), or take depth=2 or one output")
-    if theorem != "thm-deep-linear":  # there rounding of a zero singular value, to the power 2/L, would count
-        singular = np.linalg.svd(W, compute_uv=False)
-    cost = depth / 2 * float(np.sum(singular ** (2 / depth)))
-    value = 0.5 * float(np.sum((X @ W - Y) ** 2)) + beta * cost
-    return Network((tuple(aligned_factors(W, depth, width)),)), value, theorem
-
-
-def _relu(X: Array, Y: Array, beta: float, depth: int, loss: Loss, bias: bool) -> tuple[Network, float, str]:
-    """Network, optimal value and theorem for parallel ReLU networks."""
-    K = check.columns(Y).shape[1]
-    if bias:
-        if X.shape[1] > 1 or K > 1 or depth > 2 or not isinstance(loss, Squared):
-            raise NotCovered(f"bias=True is covered for one feature, one output, depth 2 and the squared loss, "
-                             f"found {X.shape[1]}, {K}, {depth} and {loss.name!r}; bias=False covers more")
-        fit = fit_spline(X[:, 0], check.columns(Y)[:, 0], beta)
-        W1, b1, W2, c = hinge_weights(fit)
-        return Network(((W1, W2),), "relu", (b1,), np.array([c])), fit.primal, "thm-spline"
-    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
-        network, value, _ = whitened_relu_network(X, Y, beta, depth, loss)
-        return network, value, "thm-whitened"
-    found = structure(X)
-    if found.rank_one and isinstance(loss, Squared):
-        network, value = rank_one_network(X, Y, beta, depth)
-        return network, value, "thm-rank-one"
-    if depth == 2 and K == 1 and found.rank <= 3 and beta > 0:
-        program = convex_program(X, check.columns(Y)[:, 0], beta, loss)
-        return Network(((program.W1, program.W2),), "relu"), program.primal, "thm-convex-program"
-    raise NotCovered(f"no theorem covers a ReLU network of depth {depth} with {K} outputs, loss {loss.name!r} and "
-                     f"beta {beta} on data of rank {found.rank}; the nearest covered cases are whitened data "
-                     f"(X X^T = I), data of rank one with the squared loss, batch_norm=True where rank[X, 1] = n, "
-                     f"and depth 2 with one output at rank <= 3")

@@ -1,7 +1,6 @@
-"""Gradient training of torch networks on the objective of the book.
+"""Gradient training of torch networks on the objective of the book; importing this module imports torch.
 
-Torch is imported when a function needs it. The networks themselves live in `dualkit.modules`; its five
-functions can be had from here too.
+The networks live in `dualkit.modules` and `dualkit.conversion`; their functions can be had from here too.
 """
 
 from __future__ import annotations
@@ -10,36 +9,27 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dualkit import _validate as check
+from dualkit._objective import ALL, Objective, Rows, vector
 from dualkit._validate import Array
+from dualkit.conversion import from_arrays, to_arrays
 from dualkit.losses import Loss, get_loss
-
-if TYPE_CHECKING:
-    import torch
-
-    from dualkit._objective import Objective, Rows
-    from dualkit.modules import batchnorm_network, from_arrays, parallel_network, standard_network, to_arrays
+from dualkit.modules import batchnorm_network, parallel_network, standard_network
 
 __all__ = ["History", "batchnorm_network", "from_arrays", "parallel_network", "standard_network", "to_arrays",
            "train", "train_many"]
 
 Setting, Result = TypeVar("Setting"), TypeVar("Result")
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from dualkit import modules
-
-        return getattr(modules, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)
@@ -140,8 +130,6 @@ def train(module: torch.nn.Module, X: ArrayLike, Y: ArrayLike, beta: float, *, l
         raise ValueError("tolerance and certificate go together; pass both or neither")
     if tolerance is not None:
         check.nonnegative(tolerance, "tolerance")
-    from dualkit._objective import ALL, Objective
-
     run = Objective(module, X, Y, beta, get_loss(loss), decay, device)
     rows = repeat(ALL) if batch is None else run.batches(batch, seed)
     if lr is None:
@@ -206,8 +194,6 @@ def train_many(job: Callable[[Setting], Result], settings: Iterable[Setting], *,
     >>> train_many(abs, [-1, 2], progress=False)
     [1, 2]
     """
-    from joblib import Parallel, delayed
-
     settings = list(settings)
     # `train` holds the process to one thread while it runs; jobs that share a process must not undo that.
     with threadpool_limits(1):
@@ -220,8 +206,6 @@ class _Converged(Exception):
 
 
 def _lbfgs(run: Objective, steps: int, after_step: Callable[[], None]) -> None:
-    from dualkit._objective import vector
-
     def value_and_gradient(x: Array) -> tuple[float, Array]:
         run.load(x)
         return run.evaluate(gradient=True), vector([p.grad for p in run.parameters])
@@ -247,8 +231,6 @@ def _lbfgs(run: Objective, steps: int, after_step: Callable[[], None]) -> None:
 
 def _first_order(run: Objective, optimizer: str, steps: int, lr: float | Callable[[int], float],
                  rows: Iterator[Rows], after_step: Callable[[], None]) -> None:
-    import torch
-
     method = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](run.parameters, lr=1.0)
     for step in range(steps):
         method.param_groups[0]["lr"] = lr(step) if callable(lr) else lr

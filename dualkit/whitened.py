@@ -19,7 +19,7 @@ from dualkit._level import best_level
 from dualkit._validate import Array, NotCovered
 from dualkit.depth import depth_prox, depth_prox_value
 from dualkit.features import Support
-from dualkit.losses import Loss, SoftmaxCrossEntropy, Squared, _Margin, get_loss
+from dualkit.losses import Loss, MarginLoss, SoftmaxCrossEntropy, Squared, get_loss
 from dualkit.networks import Network
 from dualkit.structure import whitening_residual
 
@@ -239,7 +239,7 @@ def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
         centre, why = 1 / Y.shape[1], "cross-entropy: centred labels form no acute angle (depth 2 only)"
         if np.any((Y != 0) & (Y != 1)):
             raise NotCovered("Y must be one-hot for cross-entropy, found other probabilities")
-    elif not isinstance(loss, _Margin):
+    elif not isinstance(loss, MarginLoss):
         raise NotCovered(f"no theorem covers the loss {loss.name!r} on whitened data; covered are the "
                          f"squared loss, margin losses (logistic, hinge) and cross-entropy")
     rows, member = np.unique(Y, axis=0, return_inverse=True)

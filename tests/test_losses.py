@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 
+from dualkit import certify, solve
 from dualkit.losses import (
     Hinge,
     Logistic,
     Loss,
+    MarginLoss,
     SoftmaxCrossEntropy,
     Squared,
     beta_from_mean,
@@ -19,6 +21,7 @@ from dualkit.losses import (
     mean_from_beta,
     weight_decay,
 )
+from dualkit.training import standard_network, train
 
 LOSSES = [Squared(), Logistic(), Hinge(), SoftmaxCrossEntropy()]
 MARGIN = [Logistic(), Hinge()]
@@ -517,3 +520,42 @@ def test_weight_decay_divides_by_what_torch_averages_over():
     total = SoftmaxCrossEntropy().value(F, np.eye(3)[classes])
     assert mean == pytest.approx(weight_decay(1.0, "mean", Y.shape) * total, rel=1e-13)
     assert weight_decay(1.0, "MSELoss", (5,)) == weight_decay(1.0, "MSELoss", (5, 1)) == 0.4
+
+
+# A loss of one's own
+
+class SmoothedHinge(MarginLoss):
+    name, smoothness, steepest = "smoothed hinge", 2.0, 1.0
+
+    def phi(self, m): return np.where(m > 1, 0.0, np.where(m > 0.5, (1 - m) ** 2, 0.75 - m))
+    def slope(self, m): return -np.clip(2 * (1 - m), 0.0, 1.0)
+    def entropy(self, a): return a * (0.25 * a - 1)
+
+
+class SquaredHinge(MarginLoss):
+    name, smoothness, steepest = "squared hinge", 1.0, float("inf")
+
+    def phi(self, m): return 0.5 * np.maximum(1 - m, 0.0) ** 2
+    def slope(self, m): return -np.maximum(1 - m, 0.0)
+    def entropy(self, a): return a * (0.5 * a - 1)
+
+
+@pytest.mark.parametrize("loss", [SmoothedHinge(), SquaredHinge()], ids=lambda loss: loss.name)
+def test_a_new_margin_loss_is_solved_certified_and_trained(loss):
+    rng = np.random.default_rng(0)
+    X, y = np.linalg.qr(rng.normal(size=(7, 6)))[0].T, np.array([1.0, 1.0, 1.0, -1.0, -1.0, 1.0])
+    for beta in (0.3, 3.0):
+        optimum = solve(X, y, beta, activation="relu", loss=loss)
+        assert optimum.certificate.relative_gap < 1e-9
+        start = standard_network([7, 8, 1], activation="relu", seed=1)
+        run = train(start, X, y, beta, loss=loss, progress=False)
+        assert run.objective[-1] == pytest.approx(optimum.objective, rel=1e-7)
+        assert certify(run.module, X, y, beta, loss=loss).relative_gap < 1e-6
+    a = rng.uniform(size=6)     # conjugate and scale by brute force
+    grid = np.linspace(-30, 30, 200001)
+    sup = [np.max(-v * grid - loss.phi(grid)) for v in a]
+    assert loss.conjugate(-y * a, y) == pytest.approx(sum(sup), abs=1e-6)
+    c = loss.scale(y * a, y, np.inf)
+    values = [loss.dual_value(t * y * a, y) for t in np.linspace(0, 1 / a.max(), 2001)]
+    assert loss.dual_value(c * y * a, y) >= max(values) - 1e-12
+    assert loss.scale(y - 2 * y * (np.arange(6) == 0), y, 1.0) == 0.0
