@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualkit import Network, NotCovered, as_network, certify, solve
-from dualkit.arrangements import ReLUFeatures
 from dualkit.features import LinearFeatures
 
 seeds = st.integers(0, 2**32 - 1)
