@@ -31,7 +31,7 @@ def identity(z):
 
 
 def smooth_instance():
-    """Eight points in the plane whose optimal ReLU units lie inside activation cells, so that training is smooth."""
+    """Eight points in the plane whose optimal ReLU units lie inside cells, so that training is smooth."""
     rng = np.random.default_rng(9)
     return rng.normal(size=(8, 2)), rng.normal(size=(8, 1)), 0.3
 
@@ -169,7 +169,8 @@ def gauge_form(rng, factor=1.0, power=1):
             values.append(objective(phi, X, Y, beta, W1, W2))
             W1, W2 = W1 + 0.3 * rng.normal(size=W1.shape), W2 + 0.3 * rng.normal(size=W2.shape)
             if phi is identity:  # any network: inequality
-                yield max(0.0, factor * H.gauge(phi(X @ W1) @ W2) ** power / (0.5 * np.sum(W1**2) + 0.5 * np.sum(W2**2)) - 1)
+                decay = 0.5 * (np.sum(W1**2) + np.sum(W2**2))
+                yield max(0.0, factor * H.gauge(phi(X @ W1) @ W2) ** power / decay - 1)
         yield abs(values[0] / values[1] - 1)  # n K units are enough
         Lambda = cp.Variable(F.shape)
         if phi is identity:
@@ -184,18 +185,27 @@ def gauge_form(rng, factor=1.0, power=1):
         yield abs(value / gauge - 1)
 
 
-@chapter.violation("lem-gauge-form", "ass-homogeneous", "units $u^2 w$ on one sample: gauge 1 minus least weight decay")
+@chapter.violation(
+    "lem-gauge-form", "ass-homogeneous",
+    "units $u^2 w$ on one sample: gauge 1 minus least weight decay",
+)
 def gauge_without_homogeneity(rng):
     w = np.linspace(0.2, 2, 2001)
     yield 1 - np.min(0.5 * (1 / w + w**2))
 
 
-@chapter.violation("lem-gauge-form", "ass-compact", "free bias, $x = 0$: weight decay of $f = 1$ for $b = 3$; the gauge is 0")
+@chapter.violation(
+    "lem-gauge-form", "ass-compact",
+    "free bias, $x = 0$: weight decay of $f = 1$ for $b = 3$; the gauge is 0",
+)
 def gauge_without_compactness(rng):
     yield 0.5 / 3.0**2
 
 
-@chapter.violation("lem-gauge-form", "ass-units", "one unit for outputs of rank two: distance to the nearest it computes")
+@chapter.violation(
+    "lem-gauge-form", "ass-units",
+    "one unit for outputs of rank two: distance to the nearest it computes",
+)
 def gauge_without_units(rng):
     yield np.linalg.svd(rng.normal(size=(3, 2)), compute_uv=False)[1]
 
@@ -230,18 +240,27 @@ def duality(rng, bound=1.0):
         yield abs(primal - dual) / primal
 
 
-@chapter.violation("thm-duality", "ass-homogeneous", "units $u^2 w$ on one sample: claimed dual value minus least objective")
+@chapter.violation(
+    "thm-duality", "ass-homogeneous",
+    "units $u^2 w$ on one sample: claimed dual value minus least objective",
+)
 def duality_without_homogeneity(rng):
     least, dual = square_units()
     yield abs(least - dual)
 
 
-@chapter.violation("thm-duality", "ass-compact", "free bias, $x = 0$, no output constant: the objective falls from $b = 1$ to 10")
+@chapter.violation(
+    "thm-duality", "ass-compact",
+    "free bias, $x = 0$, no output constant: the objective falls from $b = 1$ to 10",
+)
 def duality_without_compactness(rng):
     yield free_bias(1.0)[0] - free_bias(10.0)[0]
 
 
-@chapter.violation("thm-duality", "ass-units", "one hidden unit for two outputs: trained objective minus dual value")
+@chapter.violation(
+    "thm-duality", "ass-units",
+    "one hidden unit for two outputs: trained objective minus dual value",
+)
 def duality_without_units(rng):
     X, Y, beta, (W1, W2) = one_unit(rng)
     yield objective(identity, X, Y, beta, W1, W2) - solve(X, Y, beta).certificate.dual
@@ -297,14 +316,20 @@ def extreme_points(rng, output=1.0, sign=1.0, ends=(1, 2)):
         yield abs(gain - HingeFeatures(x).gauge(fit))
 
 
-@chapter.violation("thm-extreme", "ass-optimal", "a random network: pull of the dual optimum on its units against $\\beta$")
+@chapter.violation(
+    "thm-extreme", "ass-optimal",
+    "a random network: pull of the dual optimum on its units against $\\beta$",
+)
 def extreme_without_optimality(rng):
     X, Y, beta = np.diag([1.0, 0.5]), np.diag([3.0, 1.0]), 1.0
     Lambda, u = Y - solve(X, Y, beta).predict(X), rng.normal(size=2)
     yield abs(np.linalg.norm(Lambda.T @ (X @ u)) / np.linalg.norm(u) / beta - 1)
 
 
-@chapter.violation("thm-extreme", "ass-compact", "kinks in an open interval only: least distance of a unit from the ends")
+@chapter.violation(
+    "thm-extreme", "ass-compact",
+    "kinks in an open interval only: least distance of a unit from the ends",
+)
 def extreme_without_compactness(rng):
     # On x = 0, 1, 2, 3 a hinge with kink b in (1, 2) is the midpoint of two others, min(b - 1, 2 - b) away.
     y, kinks = np.array([0.0, 0.0, 1.0, 3.0]), np.linspace(1, 2, 101)[1:-1]
@@ -312,7 +337,10 @@ def extreme_without_compactness(rng):
     yield min(min(b - 1, 2 - b) for b in optimal)
 
 
-@chapter.violation("thm-extreme", "ass-units", "the best network of one unit for two outputs: excess of the support")
+@chapter.violation(
+    "thm-extreme", "ass-units",
+    "the best network of one unit for two outputs: excess of the support",
+)
 def extreme_without_units(rng):
     X, Y, _, (W1, W2) = one_unit(rng)
     yield LinearFeatures(X).support(Y - X @ W1 @ W2).value - 1
@@ -324,7 +352,10 @@ def extreme_without_decay(rng):
     yield abs(np.linalg.norm(u) / np.linalg.norm(w) - 1) if u @ w == 2.0 else 0.0
 
 
-@chapter.violation("thm-extreme", "ass-convex", "the loss $(f^2 - 1)^2$: support of the dual optimum below $\\beta$")
+@chapter.violation(
+    "thm-extreme", "ass-convex",
+    "the loss $(f^2 - 1)^2$: support of the dual optimum below $\\beta$",
+)
 def extreme_without_convexity(rng):
     f, beta = np.linspace(-3, 3, 6001), 0.5
     candidates = np.linspace(-beta, beta, 401)
@@ -332,7 +363,10 @@ def extreme_without_convexity(rng):
     yield 1 - abs(candidates[np.argmax(dual)]) / beta
 
 
-@chapter.violation("thm-extreme", "ass-homogeneous", "units $u^2 w$ on one sample: lengths of the optimal unit differ")
+@chapter.violation(
+    "thm-extreme", "ass-homogeneous",
+    "units $u^2 w$ on one sample: lengths of the optimal unit differ",
+)
 def extreme_without_homogeneity(rng):
     u, w = np.meshgrid(np.linspace(0, 4, 401), np.linspace(0, 4, 401))
     best = np.argmin(0.5 * (u**2 * w - 10) ** 2 + 0.5 * (u**2 + w**2))
@@ -362,7 +396,10 @@ def certificate(rng, bound=1.0):
             yield abs(ours.primal - objective(phi, X, Y, beta, U, V)) / optimum
 
 
-@chapter.violation("cor-certificate", "ass-homogeneous", "units $u^2 w$: the claimed bound minus the best objective")
+@chapter.violation(
+    "cor-certificate", "ass-homogeneous",
+    "units $u^2 w$: the claimed bound minus the best objective",
+)
 def certificate_without_homogeneity(rng):
     least, dual = square_units()
     yield max(0.0, dual - least)
@@ -375,7 +412,10 @@ def certificate_without_convexity(rng):
     yield double_well_gap()
 
 
-@chapter.violation("cor-certificate", "ass-units", "the best network of one unit for two outputs: its gap stays open")
+@chapter.violation(
+    "cor-certificate", "ass-units",
+    "the best network of one unit for two outputs: its gap stays open",
+)
 def certificate_without_units(rng):
     X, Y, beta, weights = one_unit(rng)
     yield certify(list(weights), X, Y, beta).gap
@@ -424,19 +464,28 @@ def free_biases(rng, centred=True, bound=1.0):
     yield abs(logistic.dual_point(F + best.x, y).sum())
 
 
-@chapter.violation("prop-free-bias", "ass-homogeneous", "tanh units: support of a residual of mean one, claimed infinite")
+@chapter.violation(
+    "prop-free-bias", "ass-homogeneous",
+    "tanh units: support of a residual of mean one, claimed infinite",
+)
 def free_bias_without_homogeneity(rng):
     x, lam = np.arange(3.0), np.ones(3)
     b = np.linspace(-50, 50, 1001)
     yield 1.0 / np.max(np.abs(np.tanh(x + b[:, None]) @ lam))
 
 
-@chapter.violation("prop-free-bias", "ass-convex", "the loss $((f_2 - f_1)^2 - 1)^2$ on $x = 0, 1$: primal minus dual value")
+@chapter.violation(
+    "prop-free-bias", "ass-convex",
+    "the loss $((f_2 - f_1)^2 - 1)^2$ on $x = 0, 1$: primal minus dual value",
+)
 def free_bias_without_convexity(rng):
     yield double_well_gap()  # f_2 - f_1 is the output of one centred hinge of gain |f_2 - f_1|
 
 
-@chapter.violation("prop-free-bias", "ass-beta", "no decay: an optimal unit whose two weight vectors differ in length")
+@chapter.violation(
+    "prop-free-bias", "ass-beta",
+    "no decay: an optimal unit whose two weight vectors differ in length",
+)
 def free_bias_without_decay(rng):
     u, w = 4.0, 0.5  # f = u w x interpolates x = 0, 1 and y = 0, 2
     yield abs(u / w - 1) if u * w == 2.0 else 0.0
