@@ -120,7 +120,7 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
 
     Notes
     -----
-    Theorem ``thm-duality`` and corollary ``cor-certificate``, chapter "Two-layer linear networks".
+    Theorem ``thm-duality`` and corollary ``cor-certificate``, chapter "Optimal weights are extreme points".
 
     Examples
     --------

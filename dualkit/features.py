@@ -6,7 +6,7 @@ vector of unit length can produce on the n samples. Two numbers describe the tra
 * ``support(Lambda) = max over h in H of ||Lambda^T h||_2``, the dual constraint, and
 * ``gauge(F)``, the least total gain sum_j ||w_j||_2 with which units of H add up to F.
 
-Everything else in the package is driven by these two methods.
+Everything else in the package is driven by these two methods. Chapter "Optimal weights are extreme points".
 """
 
 from __future__ import annotations
