@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
@@ -55,11 +57,15 @@ def columns(Y: Array) -> Array:
     return Y[:, None] if Y.ndim == 1 else Y
 
 
+def _number(value: float, name: str, kind: type, what: str) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise TypeError(f"{name} must be {what}, found {value!r}")
+    return value
+
+
 def nonnegative(value: float, name: str) -> float:
     """Return a finite number >= 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a real number, found {value!r}; pass a float >= 0")
-    if not np.isfinite(value) or value < 0:
+    if not np.isfinite(_number(value, name, Real, "a real number")) or value < 0:
         raise ValueError(f"{name} must be finite and >= 0, found {value!r}; pass a float >= 0")
     return float(value)
 
@@ -73,9 +79,7 @@ def positive(value: float, name: str) -> float:
 
 def integer(value: int, name: str, least: int) -> int:
     """Return an integer at least `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Integral, np.integer)):
-        raise TypeError(f"{name} must be an integer, found {value!r}; pass an int >= {least}")
-    if value < least:
+    if _number(value, name, Integral, "an integer") < least:
         raise ValueError(f"{name} must be at least {least}, found {value!r}; pass an int >= {least}")
     return int(value)
 
@@ -91,7 +95,16 @@ def generator(rng: np.random.Generator | int, name: str = "rng") -> np.random.Ge
     """Return a Generator from a Generator or an integer seed; global randomness is refused."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (Integral, np.integer)):
-        raise TypeError(f"{name} must be a numpy Generator or an integer seed, found {rng!r}; "
-                        f"pass numpy.random.default_rng(0) or 0")
-    return np.random.default_rng(int(rng))
+    return np.random.default_rng(int(_number(rng, name, Integral, "a numpy Generator or an integer seed")))
+
+
+def chain(weights: Sequence[ArrayLike], name: str) -> tuple[Array, ...]:
+    """Return the matrices W_1, ..., W_L of a chain, L >= 2, the columns of each the rows of the next."""
+    out = tuple(array(W, f"{name}[{k}]", ndim=(2,)) for k, W in enumerate(weights))
+    if len(out) < 2:
+        raise ValueError(f"{name} must hold at least 2 matrices, found {len(out)}; pass every layer")
+    for k, (left, right) in enumerate(pairwise(out)):
+        if left.shape[1] != right.shape[0]:
+            raise ValueError(f"{name}[{k}] of shape {left.shape} does not fit {name}[{k + 1}] of shape "
+                             f"{right.shape}; the columns of a layer are the rows of the next")
+    return out

@@ -107,8 +107,6 @@ def batchnorm_network_optimum(X: ArrayLike, Y: ArrayLike, beta: float, depth: in
     below solve X u = h_k - mean up to a constant, which batch norm removes. Deeper, W_1 holds u and -u, the
     ReLUs pass on the two parts of X u, and W_{L-1} subtracts them.
 
-    Examples
-    --------
     >>> X, Y = np.array([[1.0], [0.0]]), np.eye(2)
     >>> net, objective = batchnorm_network_optimum(X, Y, 0.5)
     >>> round(objective, 12), net.predict(X).round(12).tolist()

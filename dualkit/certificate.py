@@ -107,24 +107,15 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     activation : {"linear", "relu"}
         Used only when `network` is a sequence of arrays.
 
-    Returns
-    -------
-    Certificate
-
     Raises
     ------
-    NotCovered
-        If no lower bound is known for networks of this kind.
-    ValueError
-        If the network's outputs and the labels have different shapes.
+    NotCovered, ValueError
+        If no lower bound is known for networks of this kind; for bad input.
 
     Notes
     -----
     Theorem ``thm-duality`` and corollary ``cor-certificate``, chapter "Optimal weights are extreme points".
 
-    Examples
-    --------
-    >>> import numpy as np
     >>> X, y = np.eye(2), np.array([3.0, 0.0])
     >>> optimal = [np.array([[np.sqrt(2.0)], [0.0]]), np.array([[np.sqrt(2.0)]])]
     >>> round(certify(optimal, X, y, beta=1.0).gap, 12)
@@ -205,12 +196,7 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
     """Return the feature set of the hidden units of a two-layer network on the data.
 
     For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3;
-    otherwise its support function is heuristic.
-
-    Raises
-    ------
-    NotCovered
-        If the book has no feature set for this kind of network on such data.
+    otherwise its support function is heuristic. Biases are covered for one feature and one output.
     """
     K = network.branches[0][-1].shape[1]
     if network.biases is not None or network.constant is not None:

@@ -23,11 +23,6 @@ def as_network(network: object, activation: str = "linear") -> Network | BatchNo
     activation : {"linear", "relu"}
         Used for a sequence of arrays only; everything else carries its own.
 
-    Raises
-    ------
-    NotCovered
-        For a torch module that `to_arrays` refuses, and for anything else.
-
     Examples
     --------
     >>> as_network([[[1.0], [2.0]], [[3.0]]], "relu").predict([[1.0, 1.0]]).tolist()

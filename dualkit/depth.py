@@ -45,8 +45,6 @@ def jump_point(beta: float, depth: int) -> tuple[float, float]:
     s_star = (beta (L-2))^(L/(2L-2)) ties with 0 at sigma_star = s_star (L-1)/(L-2). For L = 2 there is no
     jump and the pair is (beta, 0), the threshold of soft thresholding.
 
-    Examples
-    --------
     >>> jump_point(1.0, 3)
     (2.0, 1.0)
     """
@@ -63,8 +61,6 @@ def local_minimum_point(beta: float, depth: int) -> tuple[float, float]:
     s_c = (beta (L-2)/L)^(L/(2L-2)) and sigma_c = s_c (2L-2)/(L-2). For L > 2 this lies below `jump_point`: in
     between the local minimum exists but zero is better. For L = 2 the pair is (beta, 0).
 
-    Examples
-    --------
     >>> sigma_c, s_c = local_minimum_point(3.0, 3)
     >>> round(sigma_c, 12), round(s_c, 12)
     (4.0, 1.0)
@@ -82,14 +78,10 @@ def depth_prox(sigma: ArrayLike, beta: float, depth: int) -> Array:
     `sigma` has at most two axes; the answer has its shape and is exact to rounding at any scale. A negative
     sigma gives 0. At sigma = sigma_star (`jump_point`) both 0 and s_star are minimisers: s_star is returned.
 
-    Notes
-    -----
     L = 2 is soft thresholding. For L > 2 and s = sigma v, stationarity reads g(v) = v - 1 + kappa v^(2/L - 1)
     = 0 with the scale-free kappa = beta sigma^(2/L - 2). g is convex, so Newton's method from v = 1 falls
     monotonically on its largest root, which beats v = 0 exactly when sigma > sigma_star.
 
-    Examples
-    --------
     >>> depth_prox([-1.0, 1.0, 2.0, 3.0], 1.0, 2)
     array([0., 0., 1., 2.])
     >>> depth_prox([1.9, 2.0], 1.0, 3)
@@ -114,8 +106,6 @@ def depth_prox(sigma: ArrayLike, beta: float, depth: int) -> Array:
 def depth_prox_value(sigma: ArrayLike, beta: float, depth: int) -> Array:
     """Return min over s >= 0 of 0.5 (s - sigma)^2 + beta (L/2) s^(2/L); arguments as for `depth_prox`.
 
-    Examples
-    --------
     >>> float(depth_prox_value(2.0, 1.0, 3))
     2.0
     """
@@ -136,8 +126,6 @@ def schatten_power(W: ArrayLike, depth: int) -> float:
     (L/2) times it is the least (1/2) sum_l ||W_l||_F^2 over W_1 ... W_L = W. Singular values at or below
     max(W.shape) eps sigma_1 count as zero: the small power would blow their rounding noise up.
 
-    Examples
-    --------
     >>> schatten_power([[8.0, 0.0], [0.0, 1.0]], 3)
     5.0
     """
@@ -217,13 +205,9 @@ def scalar_linear(X: ArrayLike, y: ArrayLike, beta: float, depth: int) -> Scalar
     NotCovered is raised. beta = 0 gives pinv(X) y. Singular values of X at or below max(n, d) eps sigma_1
     count as zero.
 
-    Notes
-    -----
     A stationary w != 0 is w(mu) = (X^T X + mu I)^{-1} X^T y with mu ||w(mu)||^(2 - 2/L) = beta. L = 2: one
     root, and only if ||X^T y|| > beta. L > 2: every root is found (`dualkit._secular`). Cost: one SVD of X.
 
-    Examples
-    --------
     >>> fit = scalar_linear([[10.0, 0.0], [0.0, 1.0]], [1.0, 3.0], 2.0, 3)
     >>> fit.is_minimum.tolist(), fit.values.round(3).tolist(), round(fit.value, 3)
     ([True, False, True, False], [5.01, 5.04, 4.978, 5.04], 4.978)

@@ -53,21 +53,11 @@ class FeatureSet(Protocol):
 
 @dataclass(frozen=True)
 class LinearFeatures:
-    """The ellipsoid H = {X u : ||u||_2 <= 1} of a linear network.
+    """The ellipsoid H = {X u : ||u||_2 <= 1} of a linear network, X of shape (n, d).
 
-    Parameters
-    ----------
-    X : ndarray, shape (n, d)
-        Data, one sample a row.
+    The support function is the largest singular value of X^T Lambda, the gauge the nuclear norm of the least-norm
+    W with X W = F. Chapter "Two-layer linear networks".
 
-    Notes
-    -----
-    Chapter "Two-layer linear networks". The support function is the largest singular value of
-    X^T Lambda and the gauge is the nuclear norm of the least-norm W with X W = F.
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> H = LinearFeatures(np.diag([2.0, 1.0]))
     >>> H.support(np.array([1.0, 0.0])).value
     2.0
@@ -81,18 +71,7 @@ class LinearFeatures:
         object.__setattr__(self, "X", check.data(self.X))
 
     def support(self, Lambda: ArrayLike) -> Support:
-        """Return sigma_max(X^T Lambda) and the exposed extreme point X u.
-
-        Parameters
-        ----------
-        Lambda : array_like, shape (n,) or (n, K)
-            Dual variable.
-
-        Raises
-        ------
-        ValueError
-            If `Lambda` is not finite or has not one row per sample.
-        """
+        """Return sigma_max(X^T Lambda), Lambda of shape (n,) or (n, K), and the exposed extreme point X u."""
         Lambda = check.columns(check.labels(Lambda, self.X.shape[0], "Lambda"))
         U, s, Vt = np.linalg.svd(self.X.T @ Lambda, full_matrices=False)
         # The pair (u, w) is defined up to a common sign; make the largest entry of w positive.
@@ -100,18 +79,7 @@ class LinearFeatures:
         return Support(float(s[0]), sign * U[:, 0], sign * (self.X @ U[:, 0]), sign * Vt[0])
 
     def gauge(self, F: ArrayLike) -> float:
-        """Return min ||W||_* over X W = F.
-
-        Parameters
-        ----------
-        F : array_like, shape (n,) or (n, K)
-            Network outputs on the data.
-
-        Returns
-        -------
-        float
-            The gauge; ``inf`` when the columns of F are not in the range of X.
-        """
+        """Return min ||W||_* over X W = F, shape (n,) or (n, K); ``inf`` if F is not in the range of X."""
         F = check.columns(check.labels(F, self.X.shape[0], "F"))
         W = np.linalg.pinv(self.X) @ F
         if np.linalg.norm(self.X @ W - F) > 1e-9 * max(1.0, float(np.linalg.norm(F))):

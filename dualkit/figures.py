@@ -25,8 +25,6 @@ def use_style() -> None:
     Figures are transparent SVG, so that one file serves both themes; they carry no date and no random
     identifier, so that the same code gives the same file. Call it once, in a chapter's first cell.
 
-    Examples
-    --------
     >>> use_style()
     >>> import matplotlib
     >>> matplotlib.rcParams["savefig.transparent"]

@@ -34,23 +34,10 @@ __all__ = ["Envelope", "HingeFeatures", "Spline", "SplineFit", "fit_spline", "hi
 class HingeFeatures:
     """The hinge curve on data x: the vectors (x - b)_+ and (b - x)_+, b real, modulo constants.
 
-    Parameters
-    ----------
-    x : ndarray, shape (n,) or (n, 1)
-        Inputs, in any order; they may repeat.
+    Inputs x have shape (n,) or (n, 1), in any order, and may repeat; more features: NotCovered. Lambda^T (x - b)_+
+    is piecewise linear in b with breaks at the data and constant outside them, so the largest norm is reached at
+    a data point, for any number of outputs. Chapter "One-dimensional data".
 
-    Raises
-    ------
-    NotCovered
-        If `x` has more than one feature.
-
-    Notes
-    -----
-    Chapter "One-dimensional data". Lambda^T (x - b)_+ is piecewise linear in b with breaks at the data and
-    constant outside them, so the largest norm is reached at a data point, for any number of outputs.
-
-    Examples
-    --------
     >>> H = HingeFeatures([0.0, 1.0, 2.0, 3.0])
     >>> H.gauge([0.0, 0.0, 1.0, 3.0])
     2.0
@@ -74,20 +61,8 @@ class HingeFeatures:
     def support(self, Lambda: ArrayLike) -> Support:
         """Return max over hinges h of ||Lambda^T h||_2 and a hinge that attains it, in O(n log n).
 
-        Parameters
-        ----------
-        Lambda : array_like, shape (n,) or (n, K)
-            Dual variable whose columns sum to zero.
-
-        Returns
-        -------
-        Support
-            `unit` is (sign, b), sign = +1 or -1 and b a data point, for the feature (sign (x - b))_+.
-
-        Raises
-        ------
-        ValueError
-            If a column of `Lambda` does not sum to zero; the maximum would be infinite.
+        The columns of Lambda, shape (n,) or (n, K), must sum to zero, else ValueError: the maximum is infinite.
+        `unit` is (sign, b), sign = +1 or -1 and b a data point, for the feature (sign (x - b))_+.
         """
         Lambda = check.columns(check.labels(Lambda, len(self.x), "Lambda"))
         total = Lambda.sum(axis=0)
@@ -112,22 +87,7 @@ class HingeFeatures:
         """Return the least sum of absolute gains with which hinges and a constant add up to F.
 
         It is max(TV, (TV + |s_1 + s_{m-1}|) / 2) for the chord slopes s of the distinct points (x_i, F_i)
-        and TV = sum |s_{i+1} - s_i|.
-
-        Parameters
-        ----------
-        F : array_like, shape (n,) or (n, 1)
-            Network outputs on the data.
-
-        Returns
-        -------
-        float
-            The gauge; ``inf`` if F differs where x repeats.
-
-        Raises
-        ------
-        NotCovered
-            If `F` has more than one column.
+        and TV = sum |s_{i+1} - s_i|; ``inf`` if F, shape (n,) or (n, 1), differs where x repeats.
         """
         F = outputs(F, len(self.x), "F")
         t, _, values, group = merge(self.x, F)
@@ -179,17 +139,9 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
 
     Raises
     ------
-    RuntimeError
-        If the gap found is larger than that.
-    NotCovered
-        If there is more than one feature or output.
+    RuntimeError, NotCovered
+        If the gap found is larger than that; if there is more than one feature or output.
 
-    Notes
-    -----
-    Chapter "One-dimensional data".
-
-    Examples
-    --------
     >>> fit = fit_spline([0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 1.0, 3.0], beta=0.1)
     >>> fit.gap <= 1e-10 * fit.primal
     True
@@ -232,17 +184,9 @@ def fit_spline(x: ArrayLike, y: ArrayLike, beta: float, tol: float = 1e-10) -> S
 def hinge_weights(spline: Spline) -> tuple[Array, Array, Array, float]:
     """Return the network (W1, b1, W2, c) with x -> (x W1 + b1)_+ W2 + c equal to the spline.
 
-    The layers are balanced, so that 0.5 (||W1||^2 + ||W2||^2) is the penalty of the spline.
+    Shapes (1, m), (m,), (m, 1) and a float; one unit per hinge, at most one more than there are kinks, a single
+    zero unit for a constant. The layers are balanced: 0.5 (||W1||^2 + ||W2||^2) is the penalty of the spline.
 
-    Returns
-    -------
-    W1, b1, W2 : ndarray, shapes (1, m), (m,), (m, 1)
-        One hidden unit per hinge, at most one more than there are kinks; a single zero unit for a constant.
-    c : float
-        Output constant.
-
-    Examples
-    --------
     >>> W1, b1, W2, c = hinge_weights(spline_interpolant([0, 1, 2], [0, 0, 4]))
     >>> W1.tolist(), b1.tolist(), W2.tolist(), c
     ([[2.0]], [-2.0], [[2.0]], 0.0)

@@ -34,17 +34,8 @@ class NuclearFit:
 
 
 def soft_threshold(Z: ArrayLike, tau: float) -> Array:
-    """Shrink every singular value of Z by tau, to no less than zero.
+    """Shrink every singular value of Z, shape (d, K), by tau >= 0: the proximal map of tau * nuclear norm.
 
-    This is the proximal operator of tau times the nuclear norm.
-
-    Parameters
-    ----------
-    Z : array_like, shape (d, K)
-    tau : float, >= 0
-
-    Examples
-    --------
     >>> soft_threshold([[3.0, 0.0], [0.0, 1.0]], 2.0).tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
@@ -56,24 +47,10 @@ def soft_threshold(Z: ArrayLike, tau: float) -> Array:
 def interpolate(X: ArrayLike, Y: ArrayLike) -> Array:
     """Return pinv(X) Y, the fit of least nuclear norm among all W with X W = Y.
 
-    Parameters
-    ----------
-    X : array_like, shape (n, d)
-        Data of full row rank, so that every Y can be fitted.
-    Y : array_like, shape (n,) or (n, K)
+    X, shape (n, d), must have full row rank, so that every Y, shape (n,) or (n, K), can be fitted, else
+    ValueError. It is the limit beta -> 0 of training, and also the fit of least Frobenius norm. Proposition
+    ``prop-interpolation``.
 
-    Raises
-    ------
-    ValueError
-        If X has not full row rank; the message gives the rank found.
-
-    Notes
-    -----
-    Proposition ``prop-interpolation``. It is the limit beta -> 0 of training, and at the same time the
-    fit of least Frobenius norm.
-
-    Examples
-    --------
     >>> interpolate([[2.0, 0.0]], [4.0]).tolist()
     [2.0, 0.0]
     """
@@ -113,13 +90,6 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
     RuntimeError
         If the tolerance was not reached; the message gives the gap reached.
 
-    Notes
-    -----
-    Theorem ``thm-nuclear``, chapter "Two-layer linear networks".
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> fit = nuclear_regression(np.eye(2), np.diag([3.0, 1.0]), 2.0)
     >>> np.round(fit.W, 12).tolist()
     [[1.0, 0.0], [0.0, 0.0]]

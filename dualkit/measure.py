@@ -19,24 +19,11 @@ from dualkit._piecewise import merged_kinks, slopes_of_chain
 from dualkit._validate import Array
 
 
-def _chain(weights: Sequence[ArrayLike]) -> list[Array]:
-    chain = [check.array(W, f"weights[{i}]", ndim=(2,)) for i, W in enumerate(weights)]
-    if len(chain) < 2:
-        raise ValueError(f"weights must hold at least two matrices, found {len(chain)}; pass every layer")
-    for i, (left, right) in enumerate(pairwise(chain)):
-        if left.shape[1] != right.shape[0]:
-            raise ValueError(f"weights[{i}] must have one column per row of weights[{i + 1}], found shapes "
-                             f"{left.shape} and {right.shape}")
-    return chain
-
-
 def effective_rank(W: ArrayLike, tol: float = 1e-3) -> int:
     """Return how many singular values of W exceed tol times the largest one; 0 for W = 0.
 
     Trained weights are never exactly of low rank: `tol` says what counts as zero.
 
-    Examples
-    --------
     >>> effective_rank([[1.0, 0.0], [0.0, 1e-5]])
     1
     """
@@ -50,24 +37,20 @@ def layer_norms(weights: Sequence[ArrayLike]) -> tuple[Array, Array]:
     Chapter "Deep linear networks": at an optimum all Frobenius norms agree, and each equals the operator norm
     exactly when the rank is one.
 
-    Examples
-    --------
     >>> [norms.tolist() for norms in layer_norms([[[3.0, 0.0], [0.0, 4.0]], [[5.0], [0.0]]])]
     [[5.0, 5.0], [4.0, 5.0]]
     """
-    chain = _chain(weights)
+    chain = check.chain(weights, "weights")
     return (np.array([np.linalg.norm(W) for W in chain]), np.array([np.linalg.norm(W, 2) for W in chain]))
 
 
 def balancedness(weights: Sequence[ArrayLike]) -> Array:
     """Return ||W_l^T W_l - W_{l+1} W_{l+1}^T||_F, shape (L - 1,); all zero at an optimal linear network.
 
-    Examples
-    --------
     >>> balancedness([[[2.0]], [[2.0]], [[1.0]]]).tolist()
     [0.0, 3.0]
     """
-    return np.array([np.linalg.norm(A.T @ A - B @ B.T) for A, B in pairwise(_chain(weights))])
+    return np.array([np.linalg.norm(A.T @ A - B @ B.T) for A, B in pairwise(check.chain(weights, "weights"))])
 
 
 def alignment_angles(weights: Sequence[ArrayLike], rank: int = 1) -> Array:
@@ -77,12 +60,10 @@ def alignment_angles(weights: Sequence[ArrayLike], rank: int = 1) -> Array:
     W_{l+1}; all angles are zero at an optimal linear network whose rank is `rank`. ValueError is raised where
     no gap follows singular value number `rank`: the subspace is not determined.
 
-    Examples
-    --------
     >>> alignment_angles([[[1.0, 0.0], [0.0, 0.5]], [[0.0], [1.0]]]).round(6).tolist()
     [[1.570796]]
     """
-    chain, rank = _chain(weights), check.integer(rank, "rank", 1)
+    chain, rank = check.chain(weights, "weights"), check.integer(rank, "rank", 1)
     frames = []
     for i, W in enumerate(chain):
         U, s, Vt = np.linalg.svd(W)
@@ -107,8 +88,6 @@ def kinks(branches: Sequence, biases: Sequence | None = None, tol: float = 1e-9)
     or None per hidden layer. Kinks are exact crossings, followed from layer to layer. Those closer than
     tol (1 + |position|) are added up; changes of slope below tol times the largest slope are left out.
 
-    Examples
-    --------
     >>> x, change = kinks([[[[1.0, -1.0]], [[2.0], [3.0]]]], [np.array([-1.0, 0.0])])
     >>> x.tolist(), change.tolist()
     ([0.0, 1.0], [3.0, 2.0])
@@ -117,7 +96,8 @@ def kinks(branches: Sequence, biases: Sequence | None = None, tol: float = 1e-9)
     if not len(branches) or len(biases) != len(branches):
         raise ValueError(f"biases must have one entry per branch, found {len(biases)} for {len(branches)}; "
                          f"pass at least one branch, and [weights] for a single chain")
-    pieces = [slopes_of_chain(_chain(weights), bias) for weights, bias in zip(branches, biases, strict=True)]
+    chains = [check.chain(branch, "weights") for branch in branches]
+    pieces = [slopes_of_chain(chain, bias) for chain, bias in zip(chains, biases, strict=True)]
     return merged_kinks(pieces, check.nonnegative(tol, "tol"))
 
 
@@ -151,8 +131,6 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, W_L: ArrayLike,
     features @ W_L + bias, W_L of shape (m, K). ValueError is raised when all classes share one mean or one
     column of W_L.
 
-    Notes
-    -----
     Chapter "Batch normalisation and neural collapse". M (m, K) holds the class means, R = I - 11^T/K, C = M R
     the means less their (unweighted) mean, S_W the mean over samples of (h_i - m_i)(h_i - m_i)^T with m_i the
     mean of the own class, and S_B = C C^T / K. With d(A, B) = || A/||A||_F - B/||B||_F ||_F:
@@ -162,8 +140,6 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, W_L: ArrayLike,
     * nc3 = d(W_L, C) and nc3_centred = d(W_L R, C). For W_L parallel to an orthogonal frame M, nc3 is
       sqrt(2 - 2 sqrt((K-1)/K)), not 0.
 
-    Examples
-    --------
     >>> collapse = neural_collapse(np.eye(3), [0, 1, 2], np.eye(3))
     >>> round(collapse.nc3, 4), round(collapse.nc3_centred, 4)
     (0.6058, 0.0)

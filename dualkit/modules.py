@@ -104,8 +104,6 @@ def standard_network(widths: Sequence[int], *, activation: str, seed: np.random.
     Modules nn.Linear and nn.ReLU in float64. He start: entries N(0, 2/fan-in) for "relu", N(0, 1/fan-in) for
     "linear".
 
-    Examples
-    --------
     >>> [tuple(W.shape) for W in standard_network([3, 8, 2], activation="relu", seed=0).parameters()]
     [(8, 3), (2, 8)]
     """
@@ -135,8 +133,6 @@ def parallel_network(d: int, K: int, depth: int, branches: int, inner_width: int
     -----
     He start as in `standard_network`; the output layer's fan-in is the number of branches.
 
-    Examples
-    --------
     >>> [tuple(W.shape) for W in parallel_network(3, 2, 4, branches=5, inner_width=6, seed=0).parameters()]
     [(5, 3, 6), (5, 6, 6), (5, 6, 1), (5, 1, 2)]
     """
@@ -172,8 +168,6 @@ def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
     He start; scale 1 and shift 0. In evaluation mode new samples are normalised with the mean and the norm of
     the last batch seen in training mode. Chapter "Batch normalisation".
 
-    Examples
-    --------
     >>> [type(layer).__name__ for layer in batchnorm_network([3, 8, 8, 2], seed=0)]
     ['Linear', 'ReLU', 'Linear', 'BatchNorm', 'ReLU', 'Linear']
     """

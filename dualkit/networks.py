@@ -34,19 +34,10 @@ class Network:
     constant : ndarray, shape (K,), or None
         Output constant. Never penalised.
 
-    Raises
-    ------
-    ValueError
-        If the shapes of neighbouring matrices do not fit; the message names the layer.
-
     Notes
     -----
-    Chapter "Two-layer linear networks". Weight decay is 0.5 * (sum of all squared entries of all
-    matrices), to be multiplied by beta.
+    Weight decay is `penalty`, 0.5 * (sum of all squared entries of all matrices), to be multiplied by beta.
 
-    Examples
-    --------
-    >>> import numpy as np
     >>> net = Network(((np.array([[1.0, -1.0]]), np.array([[2.0], [3.0]])),), "relu")
     >>> net.predict(np.array([[1.0], [-1.0]])).ravel().tolist()
     [2.0, 3.0]
@@ -61,41 +52,23 @@ class Network:
 
     def __post_init__(self) -> None:
         check.choice(self.activation, "activation", ("linear", "relu"))
-        branches = tuple(tuple(check.array(W, f"branches[{j}][{k}]", ndim=(2,)) for k, W in enumerate(branch))
-                         for j, branch in enumerate(self.branches))
+        branches = tuple(check.chain(branch, f"branches[{j}]") for j, branch in enumerate(self.branches))
+        biases, constant = self.biases, self.constant
         if not branches:
             raise ValueError("branches must hold at least one chain of matrices, found none")
-        object.__setattr__(self, "branches", branches)
-        first = branches[0]
-        for j, branch in enumerate(branches):
-            if len(branch) != len(first) or len(branch) < 2:
-                raise ValueError(f"branches[{j}] must have as many layers as branches[0] and at least 2, "
-                                 f"found {len(branch)} against {len(first)}")
-            for k in range(len(branch) - 1):
-                if branch[k].shape[1] != branch[k + 1].shape[0]:
-                    raise ValueError(f"branches[{j}][{k}] of shape {branch[k].shape} does not fit "
-                                     f"branches[{j}][{k + 1}] of shape {branch[k + 1].shape}; "
-                                     f"the columns of a layer are the rows of the next")
-            if (branch[0].shape[0], branch[-1].shape[1]) != (first[0].shape[0], first[-1].shape[1]):
-                raise ValueError(f"branches[{j}] maps {branch[0].shape[0]} features to {branch[-1].shape[1]} "
-                                 f"outputs, branches[0] maps {first[0].shape[0]} to {first[-1].shape[1]}; "
-                                 f"they must agree")
-        if self.biases is not None:
-            if len(self.biases) != len(branches):
-                raise ValueError(f"biases must hold one array per branch, found {len(self.biases)} arrays "
-                                 f"for {len(branches)} branches")
-            object.__setattr__(self, "biases", tuple(check.array(b, f"biases[{j}]", ndim=(1,))
-                                                     for j, b in enumerate(self.biases)))
-            for j, (b, branch) in enumerate(zip(self.biases, branches, strict=True)):
-                if len(b) != branch[-1].shape[0]:
-                    raise ValueError(f"biases[{j}] must have one entry per unit of the last hidden layer, "
-                                     f"found {len(b)} for {branch[-1].shape[0]}")
-        if self.constant is not None:
-            c = check.array(self.constant, "constant", ndim=(1,))
-            if len(c) != first[-1].shape[1]:
-                raise ValueError(f"constant must have one entry per output, found {len(c)} entries "
-                                 f"for {first[-1].shape[1]} outputs")
-            object.__setattr__(self, "constant", c)
+        kinds = [(len(branch), len(branch[0]), branch[-1].shape[1]) for branch in branches]
+        if len(set(kinds)) > 1:
+            raise ValueError(f"branches must agree in (layers, inputs, outputs), found {kinds}")
+        if biases is not None:
+            biases = tuple(check.array(b, f"biases[{j}]", ndim=(1,)) for j, b in enumerate(biases))
+            if [len(b) for b in biases] != (widths := [len(branch[-1]) for branch in branches]):
+                raise ValueError(f"biases must hold one array per branch, of lengths {widths}, the widths of the "
+                                 f"last hidden layers; found lengths {[len(b) for b in biases]}")
+        if constant is not None and len(constant := check.array(constant, "constant", ndim=(1,))) != kinds[0][2]:
+            raise ValueError(f"constant must have one entry per output, found {len(constant)} entries "
+                             f"for {kinds[0][2]} outputs")
+        for name, value in (("branches", branches), ("biases", biases), ("constant", constant)):
+            object.__setattr__(self, name, value)
 
     @property
     def depth(self) -> int:
@@ -131,11 +104,7 @@ class Network:
         return F if self.constant is None else F + self.constant
 
     def to_torch(self) -> torch.nn.Module:
-        """Return the same network as a torch module in float64.
-
-        One chain becomes an ``nn.Sequential`` of ``nn.Linear`` (and ``nn.ReLU``) modules; several become
-        a module that adds up such chains. Weight decay on the matrices alone equals `penalty`.
-        """
+        """Return the same network as a torch module in float64; see `dualkit.modules.assemble`."""
         from dualkit.modules import assemble
 
         return assemble(self.branches, self.activation, self.biases, self.constant)
@@ -160,11 +129,16 @@ def balance(network: Network) -> Network:
     Network
         For two layers its penalty is sum_j ||u_j|| ||w_j||.
 
+<<<<<<< HEAD
     Notes
     -----
     Lemma ``lem-rescaling``, proposition ``prop-balance``. The penalty is convex in the logarithms of the scales.
     Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) gains cos(pi/L)^2 in each sweep whatever the
     weights are; the over-relaxation used here descends as well and ends with (1 - s)/(1 + s), s = sin(pi/L).
+=======
+    Lemma ``lem-rescaling``. Any positively homogeneous activation; no bias may be present, because a
+    bias would have to be rescaled with its unit.
+>>>>>>> ch/dualkit8
 
     Raises
     ------
@@ -173,10 +147,16 @@ def balance(network: Network) -> Network:
 
     Examples
     --------
+<<<<<<< HEAD
     >>> import numpy as np
     >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]]), np.array([[2.0]])),)))
     >>> [round(float(W[0, 0]), 12) for W in net.branches[0]]
     [2.0, 2.0, 2.0]
+=======
+    >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]])),)))
+    >>> [float(W[0, 0]) for W in net.branches[0]]
+    [2.0, 2.0]
+>>>>>>> ch/dualkit8
     """
     if network.biases is not None:
         raise NotCovered("balance covers networks without biases, found biases; rescale them with their units")

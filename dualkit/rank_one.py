@@ -9,7 +9,6 @@ have the same sign share a branch. The objective is 0.5 ||f - y||^2 + (beta/2) *
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf
 
 import numpy as np
@@ -48,11 +47,7 @@ class RankOneFeatures:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", check.data(self.X))
-        _ = self._unit_and_rays  # refuses other data
-
-    @cached_property
-    def _unit_and_rays(self) -> tuple[Array, Array]:
-        return _rays(self.X)
+        object.__setattr__(self, "_unit_and_rays", _rays(self.X))
 
     def support(self, Lambda: ArrayLike) -> Support:
         """Return max(||Lambda^T c_+||, ||Lambda^T c_-||), Lambda of shape (n,) or (n, K), and its ray."""
@@ -95,8 +90,6 @@ def rank_one_network(X: ArrayLike, y: ArrayLike, beta: float, depth: int) -> tup
     branches with outputs of one sign merge, and outputs of both signs on one ray cancel. So the least cost of
     f = p c_+ + q c_- is beta (L/2) (|p| + |q|)^(2/L) if p q >= 0, else one such term for each ray.
 
-    Examples
-    --------
     >>> net, objective = rank_one_network([[1.0], [2.0], [-1.0], [-2.0]], [1.0, 2.0, 1.0, 2.0], 0.3, 3)
     >>> round(objective, 5), [W.shape for W in net.branches[0]]
     (0.7028, [(1, 2), (2, 1), (1, 1)])

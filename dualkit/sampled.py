@@ -39,8 +39,6 @@ class SampledReLUFeatures:
     each step. In our tests on Gaussian data of rank 3 to 5, where the maximum can be listed, it was found in
     every case.
 
-    Examples
-    --------
     >>> H = SampledReLUFeatures(np.eye(2), np.eye(2))
     >>> round(H.support([3.0, 4.0]).value, 12)
     5.0

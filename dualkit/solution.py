@@ -91,24 +91,13 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         Hidden width of a linear network; by default the rank of the optimum (at least 1). More width never
         lowers the objective.
 
-    Returns
-    -------
-    Solution
-
     Raises
     ------
     NotCovered
         If no theorem of the book covers the case; the message names the nearest covered one.
-    ValueError
+    ValueError, TypeError
         For bad input, naming the argument, or for a width below the rank of the optimum.
 
-    Notes
-    -----
-    Chapter "Two-layer linear networks" for linear networks of depth 2; the modules named after the structures
-    (`depth`, `whitened`, `batchnorm`, `rank_one`, `hinge`, `arrangements`) state their sources.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> solution = solve(np.eye(2), np.array([3.0, 0.0]), beta=1.0)
     >>> solution.objective, solution.theorem

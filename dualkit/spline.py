@@ -60,22 +60,9 @@ def _points(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 class Spline:
     """The least-penalty piecewise linear function through its knots that bends only there.
 
-    Parameters
-    ----------
-    knots, values : ndarray, shape (p,)
-        Points of the graph, knots increasing. Outside them the function goes on at no extra penalty.
+    Knots and values, shape (p,) each, are points of the graph, knots increasing, else ValueError. Outside them the
+    function goes on at no extra penalty. Chapter "One-dimensional data".
 
-    Raises
-    ------
-    ValueError
-        If `knots` do not increase or `values` does not match them.
-
-    Notes
-    -----
-    Chapter "One-dimensional data".
-
-    Examples
-    --------
     >>> f = Spline([0.0, 1.0, 3.0], [0.0, 0.0, 4.0])
     >>> f.penalty, f.predict([2.0, 4.0]).tolist()
     (2.0, [2.0, 6.0])
@@ -134,20 +121,8 @@ class Spline:
 def spline_interpolant(x: ArrayLike, y: ArrayLike) -> Spline:
     """Return an interpolant of least penalty whose kinks are data points.
 
-    Parameters
-    ----------
-    x, y : array_like, shape (n,) or (n, 1)
-        Data, in any order; where x repeats, y must not differ.
+    Data x, y have shape (n,) or (n, 1), in any order; ValueError where x repeats and y differs.
 
-    Raises
-    ------
-    ValueError
-        If no function interpolates the data.
-    NotCovered
-        If there is more than one feature or output.
-
-    Examples
-    --------
     >>> spline_interpolant([0, 1, 2, 3], [0, 0, 1, 3]).penalty
     2.0
     """
@@ -205,20 +180,8 @@ def interpolant_envelope(x: ArrayLike, y: ArrayLike) -> Envelope:
     interpolants, if the kinks at both its ends are positive (negative). On all other gaps they are linear.
     Each value between `lower` and `upper` is taken by one of them, not all values at the same time.
 
-    Parameters
-    ----------
-    x, y : array_like, shape (n,) or (n, 1)
-        Data, in any order; where x repeats, y must not differ.
+    Data x, y have shape (n,) or (n, 1), in any order; ValueError where x repeats and y differs.
 
-    Raises
-    ------
-    ValueError
-        If no function interpolates the data.
-    NotCovered
-        If there is more than one feature or output.
-
-    Examples
-    --------
     >>> band = interpolant_envelope([0, 1, 2, 3], [0, 0, 1, 3])
     >>> band.free.tolist(), float(band.lower(1.5)), float(band.upper(1.5))
     ([False, True, False], 0.0, 0.5)

@@ -53,9 +53,6 @@ class Structure:
 def whitening_residual(X: Array, axis: str) -> float:
     """Return ||X X^T - I_n||_F for axis "rows" and ||X^T X - I_d||_F for "columns", without an SVD.
 
-    Examples
-    --------
-    >>> import numpy as np
     >>> whitening_residual(np.eye(2, 3), "rows"), whitening_residual(np.eye(2, 3), "columns")
     (0.0, 1.0)
     """
@@ -81,8 +78,6 @@ def structure(X: ArrayLike, tol: float = 1e-9) -> Structure:
     -----
     Hypotheses of the chapters on whitened, rank-one and one-dimensional data and on batch normalisation.
 
-    Examples
-    --------
     >>> found = structure([[3.0, 4.0], [6.0, 8.0]])
     >>> found.rank_one, found.sign, found.c.round(12).tolist(), found.a.round(12).tolist()
     (True, 1, [5.0, 10.0], [0.6, 0.8])

@@ -301,8 +301,8 @@ E3 = np.eye(3)
 @pytest.mark.parametrize(("function", "arguments", "message"), [
     (effective_rank, ([[np.nan]],), "W must be finite"),
     (effective_rank, (E3, -0.1), "tol must be finite and >= 0"),
-    (layer_norms, ([E3],), "weights must hold at least two matrices, found 1"),
-    (layer_norms, ([E3, np.ones((2, 2))],), r"weights\[0\] must have one column per row of weights\[1\]"),
+    (layer_norms, ([E3],), "weights must hold at least 2 matrices, found 1"),
+    (layer_norms, ([E3, np.ones((2, 2))],), r"weights\[0\] of shape .* does not fit weights\[1\]"),
     (balancedness, ([E3, np.ones(3)],), r"weights\[1\] must be 2-D"),
     (alignment_angles, ([E3, E3], 1), r"rank must end at a gap in the singular values of weights\[0\]"),
     (alignment_angles, ([np.diag([2.0, 1.0]), np.ones((2, 1))], 2), r"singular values of weights\[1\]"),
