@@ -129,16 +129,9 @@ def balance(network: Network) -> Network:
     Network
         For two layers its penalty is sum_j ||u_j|| ||w_j||.
 
-<<<<<<< HEAD
-    Notes
-    -----
     Lemma ``lem-rescaling``, proposition ``prop-balance``. The penalty is convex in the logarithms of the scales.
     Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) gains cos(pi/L)^2 in each sweep whatever the
     weights are; the over-relaxation used here descends as well and ends with (1 - s)/(1 + s), s = sin(pi/L).
-=======
-    Lemma ``lem-rescaling``. Any positively homogeneous activation; no bias may be present, because a
-    bias would have to be rescaled with its unit.
->>>>>>> ch/dualkit8
 
     Raises
     ------
@@ -147,16 +140,9 @@ def balance(network: Network) -> Network:
 
     Examples
     --------
-<<<<<<< HEAD
-    >>> import numpy as np
     >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]]), np.array([[2.0]])),)))
     >>> [round(float(W[0, 0]), 12) for W in net.branches[0]]
     [2.0, 2.0, 2.0]
-=======
-    >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]])),)))
-    >>> [float(W[0, 0]) for W in net.branches[0]]
-    [2.0, 2.0]
->>>>>>> ch/dualkit8
     """
     if network.biases is not None:
         raise NotCovered("balance covers networks without biases, found biases; rescale them with their units")

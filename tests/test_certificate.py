@@ -150,12 +150,7 @@ X2, Y2 = np.eye(2), np.ones((2, 1))
             ValueError,
             r"branches\[0\]\[1\] must be finite",
         ),
-<<<<<<< HEAD
-        (lambda: as_network([np.eye(1)]), ValueError, "as many layers .* and at least 2"),
-=======
-        (lambda: balance(Network(((np.eye(1),) * 3,))), NotCovered, "found depth 3"),
         (lambda: as_network([np.eye(1)]), ValueError, "branches.0. must hold at least 2 matrices"),
->>>>>>> ch/dualkit8
     ],
 )
 def test_bad_input_names_the_argument(call, error, message):
