@@ -53,7 +53,7 @@ def double_well_gap(beta=0.5):
 
 @chapter.statement(
     "lem-fenchel-young",
-    "conjugates and biconjugates as numerical suprema against formulas; inequality and equality case",
+    "conjugates and biconjugates as numerical suprema against formulas; inequality, equality case, slope of $f^*$",
     1e-7,
     {"sign of the slope flipped": {"sign": -1.0}, "half the inner product": {"factor": 0.5}},
 )
@@ -71,6 +71,8 @@ def fenchel_young(rng, sign=1.0, factor=1.0):
             yield abs(f(F) + star - G * F)  # equality at the subgradient
             slopes = np.sort([derivative(F - 1.0), derivative(F + 1.0)])
             yield abs(conjugate(formula, F, *slopes) - f(F))  # biconjugate
+            yield abs((formula(G + 1e-5) - formula(G - 1e-5)) / 2e-5 - F)  # part 3: F is the slope of f* at G
+            yield float(f(F) + formula(0.9 * G) - 0.9 * G * F < 1e-6)  # no equality at another slope
     for name in ("squared", "logistic", "cross-entropy"):
         loss = get_loss(name)
         F = rng.normal(size=(5, 3 if name == "cross-entropy" else 1))
@@ -98,7 +100,8 @@ def biconjugate_without_closedness(rng):
 
 @chapter.statement(
     "lem-polar",
-    "cheapest decomposition against the largest inner product over the polar, two linear programs; equality case",
+    "cheapest decomposition against the largest inner product over the polar, two linear programs, and against the "
+    "facets of the hull; equality case",
     1e-7,
     {"polar of radius two": {"radius": 2.0}, "Euclidean norm for the gauge": {"euclidean": True}},
 )
@@ -109,6 +112,9 @@ def polar(rng, radius=1.0, euclidean=False):
         value = np.linalg.norm(F) if euclidean else value
         maximum, G = polar_maximum(A, F, radius)
         yield abs(value - maximum)
+        if N > 1:  # part 1: the unit ball is the hull, so its facets give the gauge
+            planes = ConvexHull(np.vstack([A, -A])).equations
+            yield abs(value - (planes[:, :-1] @ F / -planes[:, -1]).max())
         yield max(0.0, other @ F - np.abs(A @ other).max() * value)
         on = np.abs(weights) > 1e-9
         yield np.abs(np.sign(weights[on]) * (A[on] @ G) - np.abs(A @ G).max()).max()
@@ -117,6 +123,8 @@ def polar(rng, radius=1.0, euclidean=False):
         short = np.abs(A @ loose).max() * value - loose @ F
         unused = np.abs(np.sign(weights[on]) * (A[on] @ loose) - np.abs(A @ loose).max()).max()
         yield float((short < 1e-9) != (unused < 1e-9))
+    flat = np.column_stack([rng.normal(size=(6, 2)), np.zeros(6)])  # atoms in a plane: nothing builds e_3
+    yield float(linprog(np.ones(6), A_eq=flat.T, b_eq=[0.0, 0.0, 1.0], bounds=(None, None)).status != 2)
     X, F = rng.normal(size=(3, 5)), rng.normal(size=3)  # an ellipsoid of atoms, closed form for the gauge
     G = cp.Variable(3)
     maximum = cp.Problem(cp.Maximize(G @ F), [cp.norm(X.T @ G) <= radius]).solve(**TIGHT)
@@ -137,9 +145,21 @@ def polar_without_symmetry(rng):
     yield abs(np.subtract(*(linprog(np.ones(2), A_eq=atoms, b_eq=[F]).fun for F in (-1.0, 1.0))))
 
 
+def room(H, M, R):
+    """max <R, D> over all D with M + D and M - D in conv {h w^T : h a row of H, |w| <= 1}; zero at extreme M.
+
+    The hull is enlarged by 1e-5 to give the solver an interior, which turns zero into some hundredths at most.
+    """
+    D, plus, minus = cp.Variable(M.shape), cp.Variable((len(H), M.shape[1])), cp.Variable((len(H), M.shape[1]))
+    inside = [cp.sum(cp.norm(W, axis=1)) <= 1 + 1e-5 for W in (plus, minus)]
+    split = [H.T @ plus == M + D, H.T @ minus == M - D]
+    return cp.Problem(cp.Maximize(cp.sum(cp.multiply(R, D))), inside + split).solve(solver="CLARABEL")
+
+
 @chapter.statement(
     "prop-matrix-atoms",
-    "support function by a scan over directions, gauge by two conic programs, extreme atoms by linear programs",
+    "support function by a scan over directions, gauge by two conic programs, extreme features by linear programs, "
+    "extreme matrices by conic programs",
     1e-6,
     {"sum of absolute values for the Euclidean norm": {"order": 1}, "squared norm": {"power": 2.0}},
 )
@@ -166,6 +186,16 @@ def matrix_atoms(rng, order=2, power=1.0):
             inside = linprog(np.ones(2 * m - 2), A_eq=np.vstack([others, -others]).T, b_eq=H[j])
             cost = inside.fun if inside.status == 0 else np.inf
             yield float((cost > 1 + 1e-9) != (j in corners))
+    # Part 3 for the matrices: no segment of the hull is centred at h w^T, or a long one is.
+    H = np.array([[1.0, 0.2, 0.0], [0.0, 1.0, 0.3], [0.1, 0.0, 1.0], [0.2, 0.2, 0.2]])  # the last one is inside
+    w = rng.normal(size=2)
+    w /= np.linalg.norm(w)
+    for h in H[:3]:
+        yield float(room(H, np.outer(h, w), rng.normal(size=(3, 2))) > 0.05)
+    middle = (H[0] + H[1]) / 2
+    for M, R in ((np.outer(H[0], 0.8 * w), np.outer(H[0], w)), (np.outer(middle, w), np.outer(H[0] - H[1], w)),
+                 (np.outer(H[3], w), np.outer(H[3], w))):
+        yield float(room(H, M, R) < 0.05)
     X = rng.normal(size=(4, 3))
     yield abs(LinearFeatures(np.eye(4)).gauge(X) - np.linalg.norm(X, "nuc"))
 
@@ -235,7 +265,8 @@ def reduce_atoms(A, c, affine=True):
 
 @chapter.statement(
     "thm-caratheodory",
-    "a decomposition into 60 atoms, reduced step by step: point, number of atoms, cost against a linear program",
+    "a decomposition into 60 atoms, reduced step by step: point, number of atoms, cost against a linear program; "
+    "independent extreme atoms",
     1e-8,
     {"one atom fewer": {"spare": 1}, "dependencies that do not preserve the cost": {"affine": False}},
 )
@@ -252,6 +283,13 @@ def caratheodory(rng, spare=0, affine=True):
         yield np.abs(few @ A - c @ A).max()
         yield max(0.0, np.sum(few > 0) - (N + 1 - spare))  # N + 1 is the dimension now
         yield abs(few.sum() - cheapest(A, c @ A)[0])
+    for N in (2, 4):  # a point in general position: independent extreme atoms, at the cost that the polar gives
+        A, F = rng.normal(size=(30, N)), rng.normal(size=N)
+        weights = cheapest(A, F)[1]
+        on = np.flatnonzero(np.abs(weights) > 1e-9)
+        yield abs(np.abs(weights).sum() - polar_maximum(A, F)[0])
+        yield float(len(on) > N - spare or np.linalg.matrix_rank(A[on]) < len(on))
+        yield float(not set(on) <= set(ConvexHull(np.vstack([A, -A])).vertices % 30))
 
 
 @chapter.violation("thm-caratheodory", "ass-atoms",
@@ -285,6 +323,12 @@ def atomic_duality(rng, bound=1.0):
             yield 1e-3 * abs(G.value @ F.value - beta * np.abs(c.value).sum())
             on = np.abs(c.value) > 1e-3  # the solver's points are less exact than its values
             yield 1e-3 * np.abs(np.abs(A[on] @ G.value) - beta).max(initial=0.0)
+        # Part 4 from (b) to (a): labels for which the conditions hold by construction.
+        G = rng.normal(size=N)
+        j, level = np.argmax(np.abs(A @ G)), np.abs(A @ G).max()
+        F = 1.3 * np.sign(A[j] @ G) * A[j]
+        built = 0.5 * G @ G + bound * level * 1.3
+        yield abs(fit(A, F + G, level)[0] - built) / built
 
 
 @chapter.violation("thm-atomic-duality", "ass-qualification",
@@ -373,6 +417,7 @@ def cutting_plane(rng, worst=False, scaled=True):
             u -= (u @ (X.T @ G)) / np.sum((X.T @ G) ** 2) * (X.T @ G)  # X u is orthogonal to G
             atoms = np.vstack([atoms, X @ u / np.linalg.norm(u) if worst else exposed])
         yield max(upper - optimum.objective, optimum.objective - lower if scaled else 0.0) / optimum.objective
+        yield 1e-3 * np.linalg.norm(G - residual) / np.linalg.norm(residual)  # a point is less exact than its value
 
 
 @chapter.violation("prop-cutting-plane", "ass-atoms",
