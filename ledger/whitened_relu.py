@@ -261,7 +261,7 @@ def shared_network(X, y, s, depth, gain):
 
 @chapter.statement(
     "prop-shared-units",
-    "outputs and weight decay of four shared branches against six separate ones, and trained networks",
+    "outputs and weight decay of four shared branches against six separate ones",
     1e-8,
     {"gain 1 for 3/2": {"gain": 1.0}, "exponent $1 - 1/L$": {"power": 1.0}},
 )
