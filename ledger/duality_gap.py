@@ -168,6 +168,14 @@ def orthonormal(rng, n, d):
     return np.linalg.qr(rng.normal(size=(n, d)))[0]
 
 
+def whitened_data(rng, sigma, wide):
+    """X and Y for which X^T Y has two given singular values: X^T X = I with misfit, or X X^T = I (wide)."""
+    if wide:
+        return orthonormal(rng, 3, 2).T, matrix(rng, 2, 2, sigma)
+    X = orthonormal(rng, 4, 2)
+    return X, X @ matrix(rng, 2, 2, sigma) + 0.3 * (np.eye(4) - X @ X.T) @ rng.normal(size=(4, 2))
+
+
 def finite_problem(rng, points, dimension):
     """Costs p_i >= 0 of finitely many outputs F_i, zero among them: p is p_i at F_i and infinite elsewhere."""
     F = np.vstack([np.zeros(dimension), 2 * rng.normal(size=(points, dimension))])
@@ -405,19 +413,18 @@ def ball(rng, slope="chord", threshold="kappa"):
         (4, (2.0, 1.0), 0.3, 2.5),
     ):
         sigma = np.array(sigma)
-        X = orthonormal(rng, 4, 2)
-        Y = X @ matrix(rng, 2, 2, sigma) + 0.2 * (np.eye(4) - X @ X.T) @ rng.normal(size=(4, 2))
+        X, Y = whitened_data(rng, sigma, wide=depth == 4)
         misfit = 0.5 * np.sum(Y**2) - 0.5 * np.sum((X.T @ Y) ** 2)
         kappa = {"chord": depth / 2, "short": 1.0, "none": 0.0}[slope] * beta * rho ** (2 / depth - 1)
         dual = misfit + np.sum(huber(sigma, kappa))
         primal = misfit + np.sum(depth_prox_value(sigma, beta, depth))
-        trained, _ = train_standard(X, Y, beta, depth, 2, rng, power=2)
+        trained, _ = train_standard(X, Y, beta, depth, 2, rng, power=2, starts=8)
         zero = 0.5 * np.sum(Y**2)  # a strict local minimum of training, which descent from random starts may miss
         yield abs(min(trained, zero) / primal - 1)
         # Conjugate of the penalty on the ball: sum_i max(0, rho l_i - price), l the singular values of X^T Lambda,
         # which is the least rho ||B||_* over X^T Lambda = A + B, ||A||_2 <= price / rho.
         price = beta * depth / 2 * rho ** (2 / depth)  # of one singular value rho
-        Lambda, B = cp.Variable(Y.shape), cp.Variable((2, 2))
+        Lambda, B = cp.Variable(Y.shape), cp.Variable((X.shape[1], 2))
         objective = 0.5 * np.sum(Y**2) - 0.5 * cp.sum_squares(Y - Lambda) - rho * cp.normNuc(B)
         split = [cp.sigma_max(X.T @ Lambda - B) <= price / rho]
         yield abs(dual / cp.Problem(cp.Maximize(objective), split).solve(solver="CLARABEL") - 1)
@@ -465,8 +472,7 @@ def regularised_gap(rng, rule="rank", factor=1.0, bound=1.0, power_of_t=None):
         (2, unequal, 0.5),
     ):
         sigma = np.array(sigma)
-        X = orthonormal(rng, 4, 2)
-        Y = X @ matrix(rng, 2, 2, sigma) + 0.3 * (np.eye(4) - X @ X.T) @ rng.normal(size=(4, 2))
+        X, Y = whitened_data(rng, sigma, wide=depth == 4)
         misfit = 0.5 * np.sum(Y**2) - 0.5 * np.sum((X.T @ Y) ** 2)
         dual = misfit + np.sum(huber(sigma, factor * c))
         yield abs(dual / dual_value(X, Y, c) - 1)
@@ -475,11 +481,15 @@ def regularised_gap(rng, rule="rank", factor=1.0, bound=1.0, power_of_t=None):
         yield abs(trained / primal - 1)
         t = 1.3
         beta = c * t ** (depth - 2) if power_of_t is None else c / t**power_of_t
-        yield abs(fixed_norms(X, Y, beta, depth, t, rng) / primal - 1)
+        yield abs(fixed_norms(X, Y, beta, depth, t, rng, starts=6) / primal - 1)
         excess = primal - dual - bound * 0.5 * np.sum(np.maximum(sigma[1:] - c, 0) ** 2)
         yield max(0.0, excess)
         closed = depth == 2 or (c >= sigma[1] if rule == "rank" else sigma[0] == sigma[1])
         yield abs(primal - dual) if closed else max(0.0, 1e-2 - (primal - dual))
+    # From c L / 2 = sigma_2 on a deep network learns one direction at most: equality in the bound.
+    for depth, sigma in ((3, (3.0, 2.0)), (5, (3.0, 2.0)), (4, (2.0, 2.0))):
+        c = 2 * sigma[1] / depth
+        yield abs(separable_minimum(np.array(sigma), c, depth) - huber(sigma[0], c) - sigma[1] ** 2 / 2)
     # General data: the gap closes exactly when the two-layer optimum has rank one.
     X, Y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
     top = np.linalg.norm(X.T @ Y, 2)
