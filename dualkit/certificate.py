@@ -164,7 +164,7 @@ def _feasible(direction: Array, Y: Array, beta: float, features: FeatureSet, los
         _, s, Vt = np.linalg.svd(features.X.T @ direction)
         columns, targets = direction @ Vt.T, Y @ Vt.T
         # Directions that X does not see are bounded by a large number: rounding must not be blown up.
-        limits = np.minimum(1e6, beta / np.maximum(np.pad(s, (0, len(Vt) - len(s))), 1e-300))
+        limits = beta / np.maximum(np.pad(s, (0, len(Vt) - len(s))), beta / 1e6)
         scales = [loss.scale(c, t, limit) for c, t, limit in zip(columns.T, targets.T, limits, strict=True)]
         direction = columns * scales @ Vt
     support = _support(features, direction)

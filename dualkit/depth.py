@@ -26,6 +26,12 @@ def _root(x: ArrayLike, n: int) -> Array:
     return np.ldexp(np.ldexp(x, -k * n) ** (1 / n), k)
 
 
+def _norm(A: Array, axis: int | None = None) -> Array:
+    """Return Euclidean norms; scaling by a power of two, which is exact, keeps squares from over- and underflow."""
+    k = np.frexp(np.abs(A).max(initial=0.0))[1]
+    return np.ldexp(np.linalg.norm(np.ldexp(A, -k), axis=axis), k)
+
+
 def _natural_scale(beta: float, depth: int) -> float:
     """Return beta^(L/(2L-2)), the unit of s in which the scalar problem has beta = 1."""
     return sqrt(beta) * float(_root(beta, 2 * depth - 2))
@@ -224,15 +230,15 @@ def scalar_linear(X: ArrayLike, y: ArrayLike, beta: float, depth: int) -> Scalar
     log_mu, rising = np.empty(0), np.empty(0, dtype=bool)
     if beta == 0 and len(c):
         log_mu, rising = np.array([-inf]), np.array([True])
-    elif len(c) and (depth > 2 or np.linalg.norm(X.T @ y) > beta):
-        unit, size = s[0], float(np.linalg.norm(c))  # in these units sigma_1 = ||c|| = 1
+    elif len(c) and (depth > 2 or _norm(X.T @ y) > beta):
+        unit, size = s[0], float(_norm(c))  # in these units sigma_1 = ||c|| = 1
         (b, i), (u, j), (v, k) = frexp(beta), frexp(unit), frexp(size)  # so that exponents cancel exactly
         log_beta = log(b / v**2) + 2 / depth * log(v / u) + (i - 2 * k + 2 * (k - j) / depth) * log(2)
         log_mu, rising = secular_roots(np.log(s / unit), np.log(s / unit * np.abs(c / size)), log_beta, depth)
     # g_i = s_i^2 / (s_i^2 + mu): the part of c_i that is fitted
     g = np.exp(-np.logaddexp(0, log_mu[:, None] - 2 * np.log(s / s[:1])))
     stationary = (g * (c / s)) @ Vt
-    penalties = _penalty(np.linalg.norm(g * (c / s), axis=1), beta, depth)
+    penalties = _penalty(_norm(g * (c / s), axis=1), beta, depth)
     values = 0.5 * np.sum((stationary @ X.T - y.ravel()) ** 2, axis=1) + penalties
     w, value = np.zeros(X.shape[1]), 0.5 * float(np.sum(y**2))
     if len(values):

@@ -96,7 +96,9 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
     """
     X = check.data(X)
     Y = check.columns(check.labels(Y, X.shape[0]))
-    beta = check.positive(beta, "beta")
+    # In units a of X and b of Y, powers of two and hence exact, no square over- or underflows.
+    a, b = (np.exp2(np.frexp(np.abs(A).max())[1]) for A in (X, Y))
+    X, Y, beta = X / a, Y / b, check.positive(beta, "beta") / a / b
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     keep = s > s[0] * max(X.shape) * np.finfo(float).eps if s[0] > 0 else s > 0
     U, s, Vt = U[:, keep], s[keep][:, None], Vt[keep]
@@ -111,7 +113,7 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
     else:
         W, relative_gap, rounds = _alternate(s, C, beta, misfit, tolerance, max_rounds)
     W = Vt.T @ W
-    return NuclearFit(W, Y - X @ W, relative_gap, rounds)
+    return NuclearFit(b / a * W, b * (Y - X @ W), relative_gap, rounds)
 
 
 def _gap(s: Array, C: Array, W: Array, beta: float, misfit: float) -> tuple[float, float]:

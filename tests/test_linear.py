@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualkit import solve
 from dualkit.linear import interpolate, nuclear_regression, soft_threshold
 
 seeds = st.integers(0, 2**32 - 1)
@@ -140,3 +141,14 @@ def test_an_accuracy_that_is_not_reached_is_an_error():
     X, Y = rng.normal(size=(20, 6)) * np.geomspace(1, 1e-3, 6), rng.normal(size=(20, 4))
     with pytest.raises(RuntimeError, match="relative gap of .* in 1 rounds"):
         nuclear_regression(X, Y, 0.1 * np.linalg.norm(X.T @ Y, 2), tolerance=1e-15, max_rounds=1)
+
+
+@pytest.mark.parametrize(("unit", "size"), [(1e-150, 1e100), (1e150, 1e-100), (1e60, 1e100), (1e-150, 1e-60)])
+@pytest.mark.parametrize("K", [1, 3])
+def test_no_scale_is_too_large_or_too_small(unit, size, K):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(6, 4)), rng.normal(size=(6, K))
+    beta = 0.2 * np.linalg.norm(X.T @ Y, 2)
+    plain, scaled = solve(X, Y, beta), solve(unit * X, size * Y, beta * unit * size)
+    np.testing.assert_allclose(scaled.predict(unit * X) / size, plain.predict(X), rtol=1e-6, atol=1e-9)
+    assert scaled.certificate.relative_gap < 1e-8

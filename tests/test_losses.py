@@ -497,6 +497,24 @@ def test_sgd_with_weight_decay_finds_the_minimiser_of_the_explicit_penalty(ridge
     np.testing.assert_allclose(W.detach().numpy(), best, atol=1e-10)
 
 
+@pytest.mark.parametrize("criterion", ["sum", "mean", "MSELoss"])
+def test_adam_with_weight_decay_finds_it_too(ridge, criterion):
+    import torch
+
+    X, Y, beta, best = ridge
+    W = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
+    decay = weight_decay(beta, criterion, Y.shape)
+    optimiser = torch.optim.Adam([W], lr=0.05, betas=(0.9, 0.9), weight_decay=decay)
+    shrink = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.98)
+    objective = torch_criterion(criterion, torch.tensor(Y))
+    for _ in range(800):
+        optimiser.zero_grad()
+        objective(torch.tensor(X) @ W).backward()
+        optimiser.step()
+        shrink.step()
+    np.testing.assert_allclose(W.detach().numpy(), best, atol=1e-8)
+
+
 @pytest.mark.parametrize(("optimiser", "rests"), [("SGD", True), ("Adam", True), ("AdamW", False)])
 def test_the_penalised_minimiser_is_a_rest_point_of_sgd_and_adam_but_not_of_adamw(ridge, optimiser, rests):
     import torch
