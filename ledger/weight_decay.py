@@ -1,5 +1,7 @@
 """Checks of the chapter "Weight decay in disguise"."""
 
+import itertools
+
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize, minimize_scalar
@@ -220,6 +222,31 @@ def equal_norms_without_optimality(rng):
     yield imbalance(random_chain(rng, 3, 4, 6, 3))
 
 
+def gradient_flow(rng, widths, activation, beta, times, evaluations=4000):
+    """A random start and the weights at the given times, integrated to high accuracy.
+
+    A flow that slides along a kink of ReLU costs the integrator endless steps; then the next start is tried.
+    """
+
+    class Slides(Exception):
+        pass
+
+    while True:
+        X, Y = clusters(rng)
+        start, count = [0.6 * W for W in random_chain(rng, *widths)], itertools.count()
+
+        def flow(t, theta, X=X / 2, Y=Y, start=start, count=count):
+            if next(count) > evaluations:
+                raise Slides
+            return -flat(loss_gradients(unflat(theta, start), X, Y, activation)[1]) - beta * theta
+
+        try:
+            path = solve_ivp(flow, (0, times[-1]), flat(start), t_eval=times, method="DOP853", rtol=1e-7, atol=1e-9)
+        except Slides:
+            continue
+        return start, [unflat(theta, start) for theta in path.y.T]
+
+
 @chapter.statement(
     "prop-imbalance",
     "imbalance along numerically integrated gradient flow against $e^{-2 \\beta t}$ times its start",
@@ -235,16 +262,10 @@ def imbalance_decays(rng, rate=2.0, full=False):
     for widths in ((3, 4, 3), (3, 4, 3, 3)):
         for activation in ("linear", "relu"):
             for beta in (0.0, 0.4):
-                X, Y = clusters(rng)
-                start = [0.6 * W for W in random_chain(rng, *widths)]
-
-                def flow(t, theta, X=X / 2, Y=Y, start=start, activation=activation, beta=beta):
-                    return -flat(loss_gradients(unflat(theta, start), X, Y, activation)[1]) - beta * theta
-
-                path = solve_ivp(flow, (0, 0.5), flat(start), t_eval=times, method="DOP853", rtol=1e-7, atol=1e-9)
+                start, path = gradient_flow(rng, widths, activation, beta, times)
                 whole = full or activation == "linear"
-                for t, theta in zip(times, path.y.T, strict=True):
-                    pairs = zip(gaps(unflat(theta, start), whole), gaps(start, whole), strict=True)
+                for t, weights in zip(times, path, strict=True):
+                    pairs = zip(gaps(weights, whole), gaps(start, whole), strict=True)
                     yield max(np.abs(now - np.exp(-rate * beta * t) * before).max() for now, before in pairs)
 
 
