@@ -452,6 +452,11 @@ def free_biases(rng, centred=True, bound=1.0):
         value = cp.Maximize(0.5 * np.sum(Y**2) - 0.5 * cp.sum_squares(Y - Lambda))
         yield abs(cp.Problem(value, limits).solve(solver="CLARABEL") / primal - 1)
         yield np.abs(R.sum(0)).max()
+        gains = np.linalg.norm(W1, axis=0) * np.linalg.norm(W2, axis=1)
+        for u, b_j, w in zip(W1.T, b, W2, strict=True):  # part 2: the units are the exposed features
+            if np.linalg.norm(u) * np.linalg.norm(w) > 0.1 * gains.max():
+                pull = R.T @ (X @ u + b_j) / np.linalg.norm(u)
+                yield np.abs(w / np.linalg.norm(w) - pull / (bound * beta)).max()
     x, Lambda = np.sort(rng.normal(size=7)), rng.normal(size=(7, 2))  # part 1: brute force over kinks
     Lambda -= Lambda.mean(0)
     kinks = np.concatenate([x, np.linspace(-50, 50, 20001)])
