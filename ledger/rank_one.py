@@ -218,9 +218,10 @@ def cost_with_bias(rng):
 
 @chapter.violation(
     "prop-ray-cost", "ass-parallel",
-    "a branch without ReLU: slopes 1 and -1 for the price of one, by this part")
-def cost_with_linear_branch(rng):
-    yield 1.5 * cost(1.0, -1.0, 3) / Network((([[1.0]], [[1.0]], [[1.0]]),), "linear").penalty - 1
+    "a branch of two layers instead of three: slopes 1 and 0 for less, by this part")
+def cost_of_short_branch(rng):
+    network = Network((([[1.0]], [[1.0]]),), "relu")
+    yield 1.5 * cost(1.0, 0.0, 3) / network.penalty - 1 if np.all(network.predict(INPUTS)[:, 0] == [1, 0]) else 0.0
 
 
 @chapter.violation(
@@ -359,11 +360,10 @@ def closed_form_with_bias(rng):
 
 @chapter.violation(
     "thm-rank-one", "ass-parallel",
-    "a linear branch beside the ReLU ones, $y = c$, depth three: fall of the value")
-def closed_form_with_linear_branch(rng):
-    s = float(depth_prox(10**0.5, 0.3 * 10**(-1 / 3), 3)) / 10**0.5
-    with_branch = 0.5 * np.sum((s * C - C)**2) + 0.3 * 1.5 * s**(2 / 3)
-    yield rank_one_network(C[:, None], C, 0.3, 3)[1] / with_branch - 1
+    "branches of two layers among those of three, $y = |c|$: fall of the value")
+def closed_form_with_short_branches(rng):
+    X, y = C[:, None], np.abs(C)
+    yield rank_one_network(X, y, 0.3, 3)[1] / rank_one_network(X, y, 0.3, 2)[1] - 1
 
 
 @chapter.violation(
@@ -449,10 +449,10 @@ def separable_with_bias(rng):
 
 @chapter.violation(
     "prop-separable-rays", "ass-parallel",
-    "a linear branch beside the ReLU ones, $y = c$, depth three: fall of the value")
-def separable_with_linear_branch(rng):
-    s = float(depth_prox(10**0.5, 0.3 * 10**(-1 / 3), 3)) / 10**0.5
-    yield separable_value(C[:, None], C, 0.3, 3) / (0.5 * np.sum((s * C - C)**2) + 0.45 * s**(2 / 3)) - 1
+    "branches of two layers among those of three, width one, $y = |c|$: fall of the value")
+def separable_with_short_branches(rng):
+    X, y = C[:, None], np.abs(C)
+    yield separable_value(X, y, 0.3, 3) / separable_value(X, y, 0.3, 2) - 1
 
 
 # ---- the layers of an optimal branch
