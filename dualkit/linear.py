@@ -98,13 +98,14 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
     Y = check.columns(check.labels(Y, X.shape[0]))
     # In units a of X and b of Y, powers of two and hence exact, no square over- or underflows.
     a, b = (np.exp2(np.frexp(np.abs(A).max())[1]) for A in (X, Y))
-    X, Y, beta = X / a, Y / b, check.positive(beta, "beta") / a / b
+    beta = check.positive(beta, "beta") / a / b
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    s = s / a
     keep = s > s[0] * max(X.shape) * np.finfo(float).eps if s[0] > 0 else s > 0
     U, s, Vt = U[:, keep], s[keep][:, None], Vt[keep]
-    C = U.T @ Y
+    C = U.T @ (Y / b)
     # What no network can fit: a constant of the objective, computed without cancellation.
-    misfit = 0.5 * float(np.sum((Y - U @ C) ** 2))
+    misfit = 0.5 * float(np.sum((Y / b - U @ C) ** 2))
     if s.size == 0 or np.linalg.norm(s * C, 2) <= beta:
         W, relative_gap, rounds = np.zeros_like(C), 0.0, 0
     elif s[0] - s[-1] <= 1e-12 * s[0]:
@@ -112,8 +113,8 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
         relative_gap = _gap(s, C, W, beta, misfit)[0]
     else:
         W, relative_gap, rounds = _alternate(s, C, beta, misfit, tolerance, max_rounds)
-    W = Vt.T @ W
-    return NuclearFit(b / a * W, b * (Y - X @ W), relative_gap, rounds)
+    W = Vt.T @ W * (b / a)
+    return NuclearFit(W, Y - X @ W, relative_gap, rounds)
 
 
 def _gap(s: Array, C: Array, W: Array, beta: float, misfit: float) -> tuple[float, float]:
@@ -141,6 +142,9 @@ def _alternate(s: Array, C: Array, beta: float, misfit: float, tolerance: float,
             q = np.sqrt(np.where(q2 > 1e-28 * q2[-1], q2, 0))
             # Solve X^T X W + beta W Q^{-1} = X^T Y in the eigenbasis of Q; directions with q = 0 stay out.
             W = (right @ V * (q / (gram * q + beta))) @ V.T
+        gap, rounding = _gap(s, C, W, beta, misfit)     # proximal steps are less accurate where s is small
+        if gap <= max(tolerance, rounding):
+            return W, gap, rounds
         momentum, ahead = 1.0, W
         for _ in range(20):
             new = soft_threshold(ahead - step * (gram * ahead - right), step * beta)

@@ -152,3 +152,8 @@ def test_no_scale_is_too_large_or_too_small(unit, size, K):
     plain, scaled = solve(X, Y, beta), solve(unit * X, size * Y, beta * unit * size)
     np.testing.assert_allclose(scaled.predict(unit * X) / size, plain.predict(X), rtol=1e-6, atol=1e-9)
     assert scaled.certificate.relative_gap < 1e-8
+
+
+def test_a_small_beta_on_uneven_columns_reaches_the_certified_gap():
+    _, X, Y = instance(475, (4, 6, 3))      # found by hypothesis: proximal steps alone stall at 1.4e-10
+    assert nuclear_regression(X, Y, 1e-4 * np.linalg.norm(X.T @ Y, 2)).relative_gap <= 1e-11
