@@ -130,8 +130,10 @@ def balance(network: Network) -> Network:
         For two layers its penalty is sum_j ||u_j|| ||w_j||.
 
     Lemma ``lem-rescaling``, proposition ``prop-balance``. The penalty is convex in the logarithms of the scales.
-    Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) gains cos(pi/L)^2 in each sweep whatever the
-    weights are; the over-relaxation used here descends as well and ends with (1 - s)/(1 + s), s = sin(pi/L).
+    Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) contracts the errors of the logarithms by
+    cos(pi/L)^2 in each sweep, whatever the weights are. The over-relaxation used here descends as well and
+    converges from any start; near the optimum its asymptotic rate is (1 - s)/(1 + s) with s = sin(pi/L)
+    (Young, 1954; exercise ``ex-overrelax``).
 
     Raises
     ------
