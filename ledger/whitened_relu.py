@@ -87,13 +87,14 @@ def _unconstrained(data, shape, beta, depth, units, starts):
 
 @cache
 def trained(kind, depth, beta, seeds, standard=None):
-    """Least objective of real networks on random whitened data; a chain of the given widths, or parallel."""
+    """Objectives of real networks on random whitened data, and the best one; a chain of the widths, or parallel."""
     X, Y = random_whitened_rows(6, 7, 3), labels(kind, np.random.default_rng(5))
     K = Y.shape[1]
     starts = [parallel_network(7, K, depth, 6, 2, seed=s) if standard is None
               else standard_network([7, *standard, K], activation="relu", seed=s) for s in seeds]
-    runs = [train(start, X, Y, beta, steps=300, progress=False).objective[-1] for start in starts]
-    return X, Y, runs
+    runs = [train(start, X, Y, beta, steps=300, progress=False) for start in starts]
+    best = min(runs, key=lambda run: run.objective[-1])
+    return X, Y, [run.objective[-1] for run in runs], as_network(best.module)
 
 
 def by_direction(Y, beta, depth):
@@ -162,7 +163,7 @@ def obtuse_rows(rng, factor=1.0, merged=False):
         yield max(0.0, enumerated_support(Y - by_direction(Y, beta, 2)[0]) / beta - 1)
         found = solve(random_whitened_rows(6, 8, rng), Y, beta, activation="relu")
         yield abs(closed(Y, beta) / found.certificate.dual - 1)
-    X, Y, runs = trained("simplex", 2, 0.3, (0, 1))
+    X, Y, runs, _ = trained("simplex", 2, 0.3, (0, 1))
     yield abs(closed(Y, 0.3) / min(runs) - 1)
 
 
@@ -190,7 +191,7 @@ def obtuse_without_units(rng):
 @chapter.statement(
     "thm-whitened",
     "the scalar problem of each direction against singular values of $Y$ and parallel networks trained from several"
-    " starts",
+    " starts, with their features",
     1e-6,
     {"$\\beta$ doubled": {"factor": 2.0}, "one layer less": {"less": 1}},
 )
@@ -206,8 +207,13 @@ def parallel_networks(rng, factor=1.0, less=0):
             X = random_whitened_rows(6, 7, rng)
             yield abs(certify(solve(X, Y, beta, depth=depth, activation="relu"), X, Y, beta).primal / value - 1)
     for kind, seeds in (("one-hot", (1, 2)), ("one line", (1, 4))):
-        X, Y, runs = trained(kind, 3, 0.1, seeds)
+        X, Y, runs, best = trained(kind, 3, 0.1, seeds)
         yield abs(min(runs) / by_direction(Y, factor * 0.1, 3 - less)[1] - 1)
+        y, _ = row_directions(Y)  # the optimal network is of one form: one branch for each direction, its feature
+        y_hat, h = y / np.linalg.norm(y, axis=0), np.hstack(best.hidden(X))
+        h = h[:, np.linalg.norm(h, axis=0) > 1e-3]
+        yield float(h.shape[1] != y.shape[1])
+        yield np.max(1 - np.max(y_hat.T @ h / np.linalg.norm(h, axis=0), axis=0))
 
 
 @chapter.violation("thm-whitened", "ass-whitened-rows", "data diag(3, 1), L = 3: formula against training")
@@ -302,7 +308,7 @@ def standard_networks(rng, upper=1.0, parallel=False):
             yield abs(_objective(layers, X, Y, beta) / by_direction(Y, upper * beta, depth)[1] - 1)
     for widths, seeds in (((8, 8), (1, 2)), ((10, 10, 10), (2, 3))):
         depth = len(widths) + 1
-        X, Y, runs = trained("one-hot", depth, 0.15, seeds, standard=widths)
+        X, Y, runs, _ = trained("one-hot", depth, 0.15, seeds, standard=widths)
         yield max(0.0, standard_lower_bound(Y, 0.15, depth) / min(runs) - 1)
         yield max(0.0, min(runs) / by_direction(Y, upper * 0.15, depth)[1] - 1)
     lower = by_direction(np.eye(3), 1e-3, 5)[1] if parallel else standard_lower_bound(np.eye(3), 1e-3, 5)
