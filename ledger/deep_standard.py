@@ -1,6 +1,7 @@
 """Checks of the chapter "Deep standard networks do better"."""
 
 from itertools import combinations
+from math import comb
 
 import cvxpy as cp
 import numpy as np
@@ -175,7 +176,7 @@ def one_ray(rng, power=1, rectify=True):
 
 
 @chapter.violation(
-    "lem-one-ray", "ass-bias-free", "three hinges with biases after one unit: rank of the outputs minus one"
+    "lem-one-ray", "ass-unbiased", "three hinges with biases after one unit: rank of the outputs minus one"
 )
 def ray_with_biases(rng):
     t = np.array([[0.0], [1.0], [2.0]])
@@ -209,3 +210,48 @@ def edges_of_equal_samples(rng):
     X = np.eye(6)[[0, 0, 2, 3, 4, 5]]
     B = np.array([np.eye(4)[a] + np.eye(4)[b] for a, b in combinations(range(4), 2)])
     yield np.abs(network(X.T @ B, np.eye(4), np.eye(4), B.T - 0.5, np.eye(6)).predict(X) - np.eye(6)).max()
+
+
+def units_for_sets(q, m, depth):
+    """Layers of the network for sets; its last layer is found by least squares from the features."""
+    B = np.array([np.eye(q)[a] + np.eye(q)[b] for a, b in combinations(range(q), 2)])
+    V = np.array([[0.5 if i in s else -0.5 for s in combinations(range(q), m)] for i in range(q)])
+    H = np.maximum(B @ V, 0)
+    return [B, *[np.eye(q)] * (depth - 3), V, np.linalg.lstsq(H, np.eye(len(B)), rcond=None)[0]]
+
+
+@chapter.statement(
+    "prop-sets",
+    "outputs and least weight decay of the network, its last layer found by least squares, by a general minimiser, "
+    "against the formula; whether it wins at the two instances named, and at their neighbours with fewer classes",
+    1e-6,
+    {"$q - 3$ in the last binomial": {"shift": 3}, "without the factor $m - 1$": {"middle": 0}},
+)
+def sets_as_units(rng, shift=4, middle=1):
+    def factor(q, m):
+        T = 1 / (comb(m, 2) * comb(q - 2, m - 2)) + (q - 1) / ((m - 1) ** middle * comb(q - 3, m - 2))
+        return q / 4 * comb(q, m) * (T + (comb(q, 2) - q) / comb(q - shift, m - 2))
+
+    for q, m in ((5, 2), (5, 3), (6, 3), (6, 4), (7, 4)):
+        K = comb(q, 2)
+        for depth in (3, 4, 5):
+            weights = units_for_sets(q, m, depth)
+            yield np.abs(network(*weights).predict(np.eye(K)) - np.eye(K)).max()
+            formula = depth / 2 * (2 * K * q ** (depth - 3) * factor(q, m)) ** (1 / depth)
+            yield abs(least_cost(weights) / formula - 1)
+    for depth, wins in ((4, {5: 3}), (3, {13: 7})):
+        for q in (*range(4, max(wins)), *wins):
+            products = []
+            for m in [wins[q]] if q in wins else range(2, q - 1):
+                squares = [np.sum(W**2) for W in units_for_sets(q, m, depth)]
+                products.append(np.prod(squares) / comb(q, 2) ** depth)
+            yield float((min(products) < 1 - 1e-9) != (q in wins))
+
+
+@chapter.violation(
+    "prop-sets", "ass-whitened-rows", "two equal samples of different classes: error of the outputs"
+)
+def sets_of_equal_samples(rng):
+    X = np.eye(10)[[0, 0, 2, 3, 4, 5, 6, 7, 8, 9]]
+    B, *rest = units_for_sets(5, 3, 4)
+    yield np.abs(network(X.T @ B, *rest).predict(X) - np.eye(10)).max()
