@@ -13,7 +13,7 @@ from dualkit._level import best_level
 from dualkit._validate import NotCovered
 from dualkit.data import random_whitened_rows
 from dualkit.depth import depth_prox_value
-from dualkit.losses import Loss, _Margin, get_loss
+from dualkit.losses import Loss, MarginLoss, get_loss
 from dualkit.networks import Network
 from dualkit.training import parallel_network, train
 from dualkit.whitened import (
@@ -321,7 +321,7 @@ def class_signs(seed, n=9):
     return np.where(np.random.default_rng(seed).uniform(size=n) < 0.4, -1.0, 1.0)
 
 
-class SmoothHinge(_Margin):
+class SmoothHinge(MarginLoss):
     """A margin loss given by class: 0 above margin 1, slope -1 below 0, a parabola between."""
 
     name, smoothness = "smooth hinge", 1.0
