@@ -26,8 +26,6 @@ FORMULAS = """() => {
   return [all.length, all.filter(e => width(e) === 0).length, all.filter(cut).length, wrong.length,
           /\\\\[(\\[)\\]]/.test(text)];
 }"""
-WIDE = {f"chapters/{name}.html" for name in (
-    "convex_toolkit", "extreme_points", "duality_gap", "deep_linear", "reference")}
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -64,8 +62,6 @@ def browser():
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", PAGES)
 def test_page(browser, address, name, width):
-    if width == 390 and name in WIDE:
-        pytest.xfail("known: formulas or signatures wider than a phone, to be broken up")
     with browser.new_context(viewport={"width": width, "height": 900}) as context:
         page = context.new_page()
         foreign, complaints = [], []
