@@ -212,8 +212,9 @@ def assemble(chains: Sequence[Sequence[Array]], activation: str, biases: Sequenc
 
 
 def _linear(W: Array, bias: Array | None) -> nn.Linear:
-    # skip_init: the layer's own random start would advance torch's global generator.
-    layer = nn.utils.skip_init(nn.Linear, *W.shape, bias=bias is not None, dtype=torch.float64)
+    # The layer's own random start must not advance torch's global generator; skip_init would load sympy for that.
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Linear(*W.shape, bias=bias is not None, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(W.T))
         if bias is not None:
