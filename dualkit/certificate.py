@@ -16,7 +16,7 @@ from dualkit.features import FeatureSet, LinearFeatures
 from dualkit.hinge import HingeFeatures
 from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network
-from dualkit.optimum import linear_optimum, relu_optimum
+from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
 from dualkit.rank_one import RankOneFeatures
 from dualkit.sampled import SampledReLUFeatures
 from dualkit.structure import structure
@@ -181,9 +181,11 @@ def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta:
     if net.activation == "linear":
         _, value, theorem = linear_optimum(X, Y, beta, net.depth, loss)
     else:
-        _, value, theorem = relu_optimum(X, Y, beta, net.depth, loss)
-        if any(branch[-2].shape[1] > 1 for branch in net.branches):
-            if theorem != "thm-whitened" or not isinstance(loss, Squared):
+        _, value, parallel = relu_optimum(X, Y, beta, net.depth, loss)
+        standard = any(branch[-2].shape[1] > 1 for branch in net.branches)
+        theorem = standard_theorem(Y, parallel) if standard else parallel
+        if theorem is None:
+            if parallel != "thm-whitened":
                 raise NotCovered("standard ReLU networks of three and more layers have a lower bound on "
                                  "whitened data with the squared loss only; parallel networks are covered")
             bound = standard_lower_bound(Y, beta, net.depth)

@@ -110,6 +110,31 @@ class Network:
         return assemble(self.branches, self.activation, self.biases, self.constant)
 
 
+def one_chain(network: Network) -> Network:
+    """Return the network as one chain with the same outputs and penalty: its branches side by side.
+
+    The first layers stand next to each other, inner layers are block-diagonal, the last ones stand above each
+    other. So every parallel network without biases, else NotCovered, is a standard one.
+
+    >>> net = one_chain(Network((([[1.0]], [[2.0]], [[3.0]]), ([[4.0]], [[5.0]], [[6.0]]))))
+    >>> [W.tolist() for W in net.branches[0]]
+    [[[1.0, 4.0]], [[2.0, 0.0], [0.0, 5.0]], [[3.0], [6.0]]]
+    """
+    if network.biases is not None:
+        raise NotCovered("one_chain covers networks without biases, found biases; use the branches one by one")
+    first, *inner, last = zip(*network.branches, strict=True)
+    layers = [np.hstack(first), *map(_block_diagonal, inner), np.vstack(last)]
+    return Network((tuple(layers),), network.activation, None, network.constant)
+
+
+def _block_diagonal(blocks: Sequence[Array]) -> Array:
+    ends = np.cumsum([[0, 0], *(W.shape for W in blocks)], axis=0)
+    out = np.zeros(ends[-1])
+    for W, (i, j), (k, m) in zip(blocks, ends, ends[1:], strict=False):
+        out[i:k, j:m] = W
+    return out
+
+
 def balance(network: Network) -> Network:
     """Rescale a network, unit by unit, to its least penalty; every hidden unit then passes on what it gets.
 
