@@ -23,6 +23,7 @@ from dualkit.structure import structure
 from dualkit.whitened import WhitenedReLUFeatures, standard_lower_bound
 
 ROUNDING = 1e-10
+KINKS = 1e-2, 1e-4, 1e-6        # distances from a kink of the loss within which the network may mean the kink
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Certificate:
         The dual-feasible variable behind the bound, in the shape of the labels; None where the bound is the
         optimal value by a closed form, which is how networks of three and more layers are certified.
     support : float or None
-        Value of the support function at minus the loss gradient (an upper bound of it where the exact value
-        is NP-hard); at an optimum it equals beta, unless all weights are zero.
+        Value of the support function at minus the loss gradient, from which `dual_point` is scaled (an upper
+        bound of it where the exact value is NP-hard); at an optimum it equals beta, unless all weights are zero.
     reference : float or None
         Optimal value of parallel networks of the same depth, for a standard one: an upper bound of the
         optimum that standard networks can pass.
@@ -90,7 +91,8 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
 
     The objective is ``l(f(X), Y) + (beta/2) * sum of squared weights`` with no 1/n. Minus the gradient of
     the loss at the network's outputs, scaled until it is dual feasible, gives a lower bound; at an
-    optimal network the bound is the objective itself.
+    optimal network the bound is the objective itself. At a kink of the loss the subgradient is chosen for
+    which the weights are nearest to being stationary.
 
     Parameters
     ----------
@@ -136,16 +138,49 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     if isinstance(net, BatchNormNetwork) or net.depth > 2:
         return _certify_by_value(net, X, Y, beta, loss, primal)
     features = feature_set(net, X)
-    direction = loss.dual_point(F, Y)
+    directions = [loss.dual_point(F, Y)]
     if isinstance(features, HingeFeatures):
         if not isinstance(loss, Squared):
             raise NotCovered(f"networks with biases are certified for the squared loss, found {loss.name!r}: "
                              f"centring the dual variable may leave the domain of other losses")
-        direction = features.project(direction)
-    feasible = _feasible(direction, Y, beta, features, loss)
+        directions = [features.project(directions[0])]
+    if loss.smoothness == np.inf and F.size == len(X):
+        directions += [_multipliers(net, X, loss.dual_point(F + tol, Y), loss.dual_point(F - tol, Y), beta, tol)
+                       for tol in KINKS]
+    points = [_feasible(direction, Y, beta, features, loss) for direction in directions]
+    best = int(np.argmax(values := [float(loss.dual_value(point, Y)) for point in points]))
     status = "heuristic bound" if isinstance(features, SampledReLUFeatures) else "proven"
-    return Certificate(primal, float(loss.dual_value(feasible, Y)), status, "thm-duality", feasible,
-                       _support(features, direction))
+    return Certificate(primal, values[best], status, "thm-duality", points[best],
+                       _support(features, directions[best]))
+
+
+def _multipliers(net: Network, X: Array, low: Array, high: Array, beta: float, tol: float) -> Array:
+    """Return the dual point between low and high for which the network is nearest to being stationary.
+
+    At a kink of the loss the dual point may be any in an interval, low <= Lambda <= high. At an optimum it obeys
+    X^T D Lambda w = beta u for every unit of unit weights u, w and activation pattern D, in the directions in
+    which no pre-activation leaves zero. These equations, weighted by the gains, are solved by bounded least
+    squares; `tol` says which outputs and pre-activations count as being at a kink. One output.
+    """
+    from scipy.optimize import lsq_linear
+
+    Lambda, low, high = low.copy(), low.ravel(), high.ravel()
+    free, relu = low < high, net.activation == "relu"
+    system = np.zeros((0, free.sum() + 1))
+    for W1, W2 in net.branches if free.any() else ():
+        for u, w in zip(W1.T, W2[:, 0], strict=True):
+            z, size = X @ u, np.linalg.norm(u)
+            near = relu & (np.abs(z) <= tol * size * np.linalg.norm(X, axis=1))
+            on = ~near & (z > 0) if relu else ~near
+            B = (X * (w * size * on)[:, None]).T
+            rows = np.column_stack([B[:, free], beta * abs(w) * u - B[:, ~free] @ low[~free]])
+            Q, s, _ = np.linalg.svd(X[near].T, full_matrices=False)
+            Q = Q[:, s > 1e-10 * s.max(initial=0.0)]
+            system = np.linalg.qr(np.vstack([system, rows - Q @ (Q.T @ rows)]), mode="r")
+    if system.any():
+        bounds = low[free], high[free]
+        Lambda.flat[free] = lsq_linear(system[:, :-1], system[:, -1], bounds, method="bvls", tol=1e-14).x
+    return Lambda
 
 
 def _support(features: FeatureSet, Lambda: Array) -> float:
