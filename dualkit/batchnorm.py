@@ -4,7 +4,7 @@ A hidden unit gives v = gamma z + alpha 1/sqrt(n), z its centred pre-activations
 ||v||^2 = gamma^2 + alpha^2. If z can be any centred unit vector, v can be any vector: with weight decay on
 (gamma, alpha, W_L) alone this is the two-layer problem on whitened data, whatever the depth below. The
 objective is l(f(X), Y) + (beta/2) * (sum of squares of gamma, alpha and W_L), squared loss 0.5 ||.||^2, no
-1/n. Chapter "Batch normalisation".
+1/n. Chapter "Batch normalisation and neural collapse".
 """
 
 from __future__ import annotations

@@ -117,6 +117,8 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     Notes
     -----
     Theorem ``thm-duality`` and corollary ``cor-certificate``, chapter "Optimal weights are extreme points".
+    Rounding of the outputs moves the support by about 1e-16 ||X|| ||Y||. Where beta is not much larger, this limits
+    the relative gap: to about 1e-10 at 1e-10 times the beta that switches a linear network off, 1e-7 at 1e-12.
 
     >>> X, y = np.eye(2), np.array([3.0, 0.0])
     >>> optimal = [np.array([[np.sqrt(2.0)], [0.0]]), np.array([[np.sqrt(2.0)]])]

@@ -1,7 +1,8 @@
 """What depth does to weight decay: the penalty (L/2) s^(2/L), its proximal map, and deep linear networks.
 
 A chain of L layers with total gain s costs beta (L/2) s^(2/L) under weight decay (beta/2) sum_l ||W_l||_F^2.
-For L = 2 its proximal map shrinks; for L > 2 it is concave and the map jumps. Chapter "Deep linear networks".
+For L = 2 its proximal map shrinks; for L > 2 it is concave and the map jumps. Chapter "Deep linear networks:
+rank-K alignment".
 Every function raises TypeError or ValueError when beta is negative, depth (L) is not an integer >= 2, or an
 array is not finite or has the wrong shape.
 """

@@ -36,7 +36,7 @@ class HingeFeatures:
 
     Inputs x have shape (n,) or (n, 1), in any order, and may repeat; more features: NotCovered. Lambda^T (x - b)_+
     is piecewise linear in b with breaks at the data and constant outside them, so the largest norm is reached at
-    a data point, for any number of outputs. Chapter "One-dimensional data".
+    a data point, for any number of outputs. Chapter "One-dimensional data: splines".
 
     >>> H = HingeFeatures([0.0, 1.0, 2.0, 3.0])
     >>> H.gauge([0.0, 0.0, 1.0, 3.0])

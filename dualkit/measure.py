@@ -34,8 +34,8 @@ def effective_rank(W: ArrayLike, tol: float = 1e-3) -> int:
 def layer_norms(weights: Sequence[ArrayLike]) -> tuple[Array, Array]:
     """Return the Frobenius and the operator norm of every layer, shapes (L,) and (L,).
 
-    Chapter "Deep linear networks": at an optimum all Frobenius norms agree, and each equals the operator norm
-    exactly when the rank is one.
+    Chapter "Deep linear networks: rank-K alignment": at an optimum all Frobenius norms agree, and each equals the
+    operator norm exactly when the rank is one.
 
     >>> [norms.tolist() for norms in layer_norms([[[3.0, 0.0], [0.0, 4.0]], [[5.0], [0.0]]])]
     [[5.0, 5.0], [4.0, 5.0]]

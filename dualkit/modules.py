@@ -166,7 +166,7 @@ def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
     Notes
     -----
     He start; scale 1 and shift 0. In evaluation mode new samples are normalised with the mean and the norm of
-    the last batch seen in training mode. Chapter "Batch normalisation".
+    the last batch seen in training mode. Chapter "Batch normalisation and neural collapse".
 
     >>> [type(layer).__name__ for layer in batchnorm_network([3, 8, 8, 2], seed=0)]
     ['Linear', 'ReLU', 'Linear', 'BatchNorm', 'ReLU', 'Linear']

@@ -3,7 +3,7 @@
 A unit sees the positive part c_+ of c or the negative part c_- = (-c)_+, two orthogonal vectors, so outputs
 are f = c_+ p^T + c_- q^T. At depth 2 the two rays are charged separately. From depth 3 on, rays whose outputs
 have the same sign share a branch. The objective is 0.5 ||f - y||^2 + (beta/2) * (sum of squared weights), no
-1/n. Chapter "Rank-one data".
+1/n. Chapter "Rank-one data: two rays".
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Spline:
     """The least-penalty piecewise linear function through its knots that bends only there.
 
     Knots and values, shape (p,) each, are points of the graph, knots increasing, else ValueError. Outside them the
-    function goes on at no extra penalty. Chapter "One-dimensional data".
+    function goes on at no extra penalty. Chapter "One-dimensional data: splines".
 
     >>> f = Spline([0.0, 1.0, 3.0], [0.0, 0.0, 4.0])
     >>> f.penalty, f.predict([2.0, 4.0]).tolist()

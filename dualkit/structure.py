@@ -76,7 +76,8 @@ def structure(X: ArrayLike, tol: float = 1e-9) -> Structure:
 
     Notes
     -----
-    Hypotheses of the chapters on whitened, rank-one and one-dimensional data and on batch normalisation.
+    Chapters "Whitened data: the non-negative part of the ball", "Rank-one data: two rays", "One-dimensional data:
+    splines" and "Batch normalisation and neural collapse".
 
     >>> found = structure([[3.0, 4.0], [6.0, 8.0]])
     >>> found.rank_one, found.sign, found.c.round(12).tolist(), found.a.round(12).tolist()

@@ -3,7 +3,7 @@
 X u runs over the unit ball of R^n, so the feature set is H = {h >= 0 : ||h||_2 <= 1}, whatever X. Where no
 two rows of a matrix form an acute angle unless they are parallel, its gauge and the training problem have
 closed forms. The objective is l(f(X), Y) + (beta/2) * (sum of squared weights), squared loss 0.5 ||.||^2, no
-1/n. Chapter "Whitened data".
+1/n. Chapter "Whitened data: the non-negative part of the ball".
 """
 
 from __future__ import annotations
