@@ -29,14 +29,9 @@ if TYPE_CHECKING:
 class BatchNormNetwork:
     """f(X) = relu(gamma z + alpha / sqrt(n)) W_L, z the centred unit-norm columns of the layers below.
 
-    Attributes
-    ----------
-    below : tuple of ndarray
-        W_1, ..., W_{L-1}, a ReLU after each but the last; not penalised.
-    gamma, alpha : ndarray, shape (m,)
-        Scale and shift. With columns of unit variance, as in torch, they are divided by sqrt(n).
-    outer : ndarray, shape (m, K)
-        W_L.
+    `below` holds W_1, ..., W_{L-1}, a ReLU after each but the last, not penalised; gamma and alpha, shape (m,), are
+    scale and shift (with columns of unit variance, as in torch, they are divided by sqrt(n)); `outer`, shape
+    (m, K), is W_L.
     """
 
     below: tuple[Array, ...]

@@ -212,7 +212,8 @@ def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta:
                       primal: float) -> Certificate:
     """Deep networks have no convex dual; where a theorem gives their optimal value, that is the bound."""
     if isinstance(net, BatchNormNetwork):
-        return Certificate(primal, batchnorm_network_optimum(X, Y, beta, 2, loss)[1], "proven", "thm-batchnorm")
+        theorem = "thm-batchnorm" if isinstance(loss, Squared) else "lem-batchnorm-whitens"
+        return Certificate(primal, batchnorm_network_optimum(X, Y, beta, 2, loss)[1], "proven", theorem)
     if net.biases is not None or net.constant is not None:
         raise NotCovered("certificates of deep networks cover networks without biases; bias=False is covered")
     if net.activation == "linear":

@@ -11,7 +11,7 @@ from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.certificate import Certificate, certify
-from dualkit.losses import Loss, get_loss
+from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network, one_chain
 from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
 
@@ -121,7 +121,7 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         network, value, theorem = linear_optimum(X, Y, beta, depth, loss, width)
     elif batch_norm:
         network, value = batchnorm_network_optimum(X, Y, beta, depth, loss)
-        theorem = "thm-batchnorm"
+        theorem = "thm-batchnorm" if isinstance(loss, Squared) else "lem-batchnorm-whitens"
     else:
         network, value, theorem = relu_optimum(X, Y, beta, depth, loss, bias)
         if architecture == "standard" and depth > 2:

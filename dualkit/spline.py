@@ -133,14 +133,9 @@ def spline_interpolant(x: ArrayLike, y: ArrayLike) -> Spline:
 class Envelope:
     """The region swept by all interpolants of least penalty; see `interpolant_envelope`.
 
-    Attributes
-    ----------
-    x, y : ndarray, shape (m,)
-        The distinct data points, sorted.
-    slopes : ndarray, shape (m + 1,)
-        The m - 1 chord slopes, between the outer slopes that differ most from the first and last chord.
-    free : ndarray of bool, shape (m - 1,)
-        Whether interpolants of least penalty may leave the chord of a gap.
+    x and y, shape (m,), are the distinct data points, sorted; `slopes`, shape (m + 1,), the m - 1 chord slopes,
+    between the outer slopes that differ most from the first and last chord; `free`, bool of shape (m - 1,), tells
+    whether interpolants of least penalty may leave the chord of a gap.
     """
 
     x: Array

@@ -18,7 +18,7 @@ from dualkit import _validate as check
 from dualkit._level import best_level
 from dualkit._validate import Array, NotCovered
 from dualkit.depth import depth_prox, depth_prox_value
-from dualkit.features import Support
+from dualkit.features import Support, exposed
 from dualkit.losses import Loss, MarginLoss, SoftmaxCrossEntropy, Squared, get_loss
 from dualkit.networks import Network
 from dualkit.structure import whitening_residual
@@ -89,9 +89,8 @@ class WhitenedReLUFeatures:
                 break
         # For Lambda = 0 every feature and every output will do.
         h = H[:, np.argmax(values)] if values.any() else np.eye(len(H))[0]
-        value = float(np.linalg.norm(Lambda.T @ h))
-        output = Lambda.T @ h / value if value else np.eye(Lambda.shape[1])[0]
-        return Support(size * value, self.X.T @ h, h, output), size * max(float(upper), value)
+        lower = exposed(self.X.T @ h, h, size * Lambda)
+        return lower, max(size * float(upper), lower.value)
 
     def gauge(self, F: ArrayLike) -> float:
         """Return the least total gain of units that add up to F, shape (n,) or (n, K).

@@ -9,7 +9,7 @@ FOLDER = myst.ROOT / "dualkit"
 # Chapters still to come. Once the file is there its own title counts.
 TO_COME = {
     "splines": ("One-dimensional data: splines", {"thm-spline"}),
-    "neural_collapse": ("Batch normalisation and neural collapse", {"thm-batchnorm"}),
+    "neural_collapse": ("Batch normalisation and neural collapse", {"thm-batchnorm", "lem-batchnorm-whitens"}),
     "other_losses": ("Other losses", {"thm-margin", "thm-cross-entropy"}),
     "two_layer_relu": ("Two-layer ReLU networks", {"thm-convex-program"}),
 }
