@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
-from dualkit._validate import Array, NotCovered
+from dualkit._validate import Array
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def interpolate(X: ArrayLike, Y: ArrayLike) -> Array:
     """Return pinv(X) Y, the fit of least nuclear norm among all W with X W = Y.
 
     X, shape (n, d), must have full row rank, so that every Y, shape (n,) or (n, K), can be fitted, else
-    NotCovered. It is the limit beta -> 0 of training, and also the fit of least Frobenius norm. Proposition
+    ValueError. It is the limit beta -> 0 of training, and also the fit of least Frobenius norm. Proposition
     ``prop-interpolation``.
 
     >>> interpolate([[2.0, 0.0]], [4.0]).tolist()
@@ -52,9 +52,8 @@ def interpolate(X: ArrayLike, Y: ArrayLike) -> Array:
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     rank = int((s > s[0] * max(X.shape) * np.finfo(float).eps).sum())
     if rank < X.shape[0]:
-        raise NotCovered(f"X must have full row rank {X.shape[0]} for interpolation, found rank {rank}; a compact "
-                         f"SVD X = U S V^T gives data U.T @ X, U.T @ Y of full row rank with the same objective "
-                         f"but for the constant misfit 0.5 ||Y - U U^T Y||^2: pass those")
+        raise ValueError(f"X must have full row rank {X.shape[0]} for interpolation, found rank {rank}; "
+                         f"remove dependent samples or train with beta > 0")
     return Vt.T @ ((U.T @ Y).T / s).T
 
 

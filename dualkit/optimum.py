@@ -26,7 +26,13 @@ def linear_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
                          f"the gap of a trained two-layer network for every loss")
     if beta == 0:
         # Every singular value of another fit is at least as large, so the fit is the same for every depth.
-        W, theorem = interpolate(X, Y), "prop-interpolation"
+        theorem = "prop-interpolation"
+        try:
+            W = interpolate(X, Y)
+        except ValueError as error:
+            raise NotCovered(f"{error}; with the compact SVD X = U S V^T, the data U.T @ X, U.T @ Y have full row "
+                             f"rank and the same objective but for the misfit 0.5 ||Y - U U^T Y||^2 of every "
+                             f"network, so solve(U.T @ X, U.T @ Y, 0) gives the limit") from error
     elif Y.shape[1] == 1:
         W = scalar_linear(X, Y[:, 0], beta, depth).w[:, None]
         theorem = "thm-scalar" if depth == 2 else "thm-deep-scalar"

@@ -11,6 +11,7 @@ from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.features import Support, exposed
 
+STARTS = 60                 # random starts, from seed 0, and the most samples taken as starts
 KEPT, HOPS = 5, 40          # maxima from which the search goes on, and the random hops from each
 PLANES, WORK = 32, 3e7      # most planes tried at a time, and products of a step that all starts share
 
@@ -23,9 +24,7 @@ class SampledReLUFeatures:
     be infeasible, and the bound it gives is called heuristic. Among the starts are the units handed in, so
     for the network they come from the bound never exceeds its objective.
 
-    X has shape (n, d); `units`, shape (d, m), are hidden weights of the network at hand; `starts` is the number of
-    random starts, from seed 0, and the largest number of samples taken as starts.
-
+    X has shape (n, d); `units`, shape (d, m), are hidden weights of the network at hand.
     For one output, c = +-Lambda, a unit maximises c^T (X u)_+ only if it lies on planes x_i^T u = 0 of samples
     with c_i < 0 and is there the projection of the gradient X^T D c, D its pattern. A step of the ascent tries
     the projections on its 0, 1, ..., r - 1 nearest such planes; for K outputs c = Lambda w with w renewed after
@@ -39,7 +38,6 @@ class SampledReLUFeatures:
 
     X: Array
     units: Array
-    starts: int = 60
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", check.data(self.X))
@@ -66,9 +64,9 @@ class SampledReLUFeatures:
         B, ray = np.unique((B[length > 0] / length[length > 0, None]).round(13), axis=0, return_inverse=True)
         weights = np.zeros((len(B), K))
         np.add.at(weights, ray.ravel(), (Lambda * (length / np.abs(Lambda).max())[:, None])[length > 0])
-        rows = B[np.argsort(-np.linalg.norm(weights, axis=1))[:self.starts]].T
+        rows = B[np.argsort(-np.linalg.norm(weights, axis=1))[:STARTS]].T
         U = np.hstack([basis.T @ self.units, rows, -rows, np.linalg.svd(weights.T @ B)[2].T,
-                       rng.normal(size=(len(rows), self.starts))])
+                       rng.normal(size=(len(rows), STARTS))])
         U = _unit_columns(np.hstack([U, U])[:, np.tile(np.linalg.norm(U, axis=0) > 0, 2)])
         W = weights.T @ np.maximum(B @ U, 0.0) if K > 1 else np.repeat([[1.0, -1.0]], U.shape[1] // 2, axis=1)
         best, unit = 0.0, basis[:, 0]

@@ -167,9 +167,8 @@ def test_no_weight_decay_is_the_interpolation_of_least_norm(depth):
 @pytest.mark.parametrize(("depth", "K"), [(2, 3), (3, 3), (4, 1)])
 def test_without_full_row_rank_the_interpolation_of_the_projected_data_is_the_limit(depth, K):
     X, Y = GENERAL, normal(15, K)
-    with pytest.raises(NotCovered, match=r"found rank 6; .* U\.T @ X, U\.T @ Y of full row rank") as refusal:
+    with pytest.raises(NotCovered, match=r"found rank 6; .* solve\(U\.T @ X, U\.T @ Y, 0\) gives the limit"):
         solve(X, Y, 0.0, depth=depth)
-    assert "U^T Y||^2: pass those" in str(refusal.value)
     U = np.linalg.svd(X, full_matrices=False)[0]
     limit = solve(U.T @ X, U.T @ Y, 0.0, depth=depth)
     F = limit.predict(X)
