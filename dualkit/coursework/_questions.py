@@ -82,7 +82,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Proof:
-    """A question that is graded by hand, with the criteria that earn its points: what is looked for, not the answer."""
+    """A question that is graded by hand; its criteria say what is looked for, and hold no answer."""
 
     name: str
     title: str
