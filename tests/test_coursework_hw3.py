@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import minimize
 
 from dualkit.coursework import hw3, instance, verdict
-from dualkit.coursework._pieces import decay
+from dualkit.coursework._pieces import angle_bound, decay
 
 IDS = [f"student-{k}" for k in range(20)]
 
@@ -62,7 +62,7 @@ def solve_weighted(X, Y, omega, beta):
     best = min(runs, key=lambda run: run.fun).x
     A, W = best[:n * m].reshape(n, m), best[n * m:].reshape(m, K)
     Lam = omega[:, None] * (Y - A @ W)
-    return {"U": X.T @ A, "W": W, "Lam": Lam * min(1, beta / hw3.angle_bound(Lam))}
+    return {"U": X.T @ A, "W": W, "Lam": Lam * min(1, beta / angle_bound(Lam))}
 
 
 def solve_lines(X, y, beta):

@@ -53,3 +53,8 @@ def rotation(k: int, rng: Generator) -> Array:
     """Return a random orthogonal matrix of k rows."""
     Q, R = np.linalg.qr(rng.normal(size=(k, k)))
     return Q * np.sign(np.diag(R))
+
+
+def angle_bound(Lam: Array) -> float:
+    """Return a bound on ||Lam^T h||_2 over h >= 0, ||h||_2 <= 1: products of rows at obtuse angles count as zero."""
+    return float(np.sqrt(np.linalg.eigvalsh(np.maximum(Lam @ Lam.T, 0))[-1]))

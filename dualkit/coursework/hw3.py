@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._pieces import below, certified, chain, decay, rotation, sane
+from dualkit.coursework._pieces import angle_bound, below, certified, chain, decay, rotation, sane
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import random_whitened_rows
 
@@ -60,11 +60,6 @@ def _draw_weighted(rng: Generator) -> Instance:
     order = rng.permutation(n)
     return {"X": random_whitened_rows(n, d, rng), "Y": (size[:, None] * corners[classes])[order],
             "omega": omega[order], "beta": beta}
-
-
-def angle_bound(Lam: Array) -> float:
-    """Return a bound on ||Lam^T h||_2 over h >= 0, ||h||_2 <= 1: products of rows at obtuse angles count as zero."""
-    return float(np.sqrt(np.linalg.eigvalsh(np.maximum(Lam @ Lam.T, 0))[-1]))
 
 
 def _verify_weighted(given: Instance, answer: Answer) -> Iterator[Condition]:
