@@ -58,3 +58,21 @@ def rotation(k: int, rng: Generator) -> Array:
 def angle_bound(Lam: Array) -> float:
     """Return a bound on ||Lam^T h||_2 over h >= 0, ||h||_2 <= 1: products of rows at obtuse angles count as zero."""
     return float(np.sqrt(np.linalg.eigvalsh(np.maximum(Lam @ Lam.T, 0))[-1]))
+
+
+def cross_entropy(F: Array, Y: Array) -> float:
+    """Return -sum Y log softmax(F)."""
+    F = F - F.max(axis=1, keepdims=True)
+    return float(np.sum(Y * (np.log(np.exp(F).sum(axis=1, keepdims=True)) - F)))
+
+
+def entropy(q: Array) -> float:
+    """Return -sum q log q, with 0 log 0 = 0."""
+    return -float(np.sum(q * np.log(np.where(q > 0, q, 1.0))))
+
+
+def class_domain(Y: Array, Lam: Array) -> Iterator[Condition]:
+    """Yield the conditions that a dual point is in the domain of the conjugate of cross-entropy."""
+    off, lowest = float(np.abs(Lam.sum(axis=1)).max()), float((Y - Lam).min())
+    yield Condition(f"the rows of Lam must add up to zero, largest sum found {off:.2e}", bool(off <= 1e-9))
+    yield Condition(f"the rows of Y - Lam must be probabilities, smallest entry found {lowest:.3g}", bool(lowest >= 0))

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._pieces import angle_bound, below, certified, chain, decay, sane
+from dualkit.coursework._pieces import (
+    angle_bound,
+    below,
+    certified,
+    chain,
+    class_domain,
+    cross_entropy,
+    decay,
+    entropy,
+    sane,
+)
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import random_whitened_rows
 
@@ -141,20 +151,14 @@ def _verify_smoothed(given: Instance, answer: Answer) -> Iterator[Condition]:
     Lam, U, W = answer["Lam"], answer["U"], answer["W"]
     conditions = [*sane(answer), *chain(answer, ("U", "W"))]
     if not conditions:
-        off, lowest = float(np.abs(Lam.sum(axis=1)).max()), float((Y - Lam).min())
         conditions = [
-            Condition(f"the rows of Lam must add up to zero, largest sum found {off:.2e}", bool(off <= 1e-9)),
-            Condition(f"the rows of Y - Lam must be probabilities, smallest entry found {lowest:.3g}",
-                      bool(lowest >= 0)),
+            *class_domain(Y, Lam),
             below("the dual point needs support(Lam) <= beta; the bound on the support from the angles between the "
                   "rows of Lam must be at most beta", angle_bound(Lam), beta)]
     yield from conditions
     if all(c.holds for c in conditions):
-        F, q = np.maximum(X @ U, 0) @ W, Y - Lam
-        F = F - F.max(axis=1, keepdims=True)
-        loss = np.sum(Y * (np.log(np.exp(F).sum(axis=1, keepdims=True)) - F))
-        dual = -np.sum(q * np.log(np.where(q > 0, q, 1.0)))
-        yield from certified(loss + beta * decay(U, W), dual, ((1e-2, 0.2), (1e-4, 0.4), (1e-8, 0.4)))
+        primal = cross_entropy(np.maximum(X @ U, 0) @ W, Y) + beta * decay(U, W)
+        yield from certified(primal, entropy(Y - Lam), ((1e-2, 0.2), (1e-4, 0.4), (1e-8, 0.4)))
 
 
 def _whitened_network(given: Instance, point: str, outer: str) -> dict[str, tuple[int | None, ...]]:
