@@ -6,7 +6,17 @@ checks run for the student, on the student's own instance, and for the grader, o
 """
 
 from dualkit.coursework._answers import check, instance, record
-from dualkit.coursework._questions import Assignment, Condition, Proof, Question, Verdict, assignment, find, verdict
+from dualkit.coursework._questions import (
+    Assignment,
+    Condition,
+    Proof,
+    Question,
+    Verdict,
+    assignment,
+    find,
+    tiers,
+    verdict,
+)
 
 __all__ = ["Assignment", "Condition", "Proof", "Question", "Verdict", "assignment", "check", "find", "instance",
-           "record", "verdict"]
+           "record", "tiers", "verdict"]

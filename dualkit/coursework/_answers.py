@@ -19,6 +19,10 @@ GRADING = "DUALKIT_GRADING"
 def instance(question: str, student: str) -> Instance:
     """Return the instance of a question that belongs to a student: the same on every machine, other for each id.
 
+    Case and outer blanks of the id do not count.
+
+    Examples
+    --------
     >>> from dualkit.coursework import instance
     >>> a, b = instance("hw1-q1", "ada"), instance("hw1-q1", " Ada ")
     >>> all(np.array_equal(a[name], b[name]) for name in a)

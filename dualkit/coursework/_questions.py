@@ -13,6 +13,7 @@ from dualkit._validate import Array
 
 Instance = dict[str, Array | float]
 Answer = Mapping[str, Array]
+LARGEST = 1e50  # so that products of a few entries are finite
 NAMES = ("hw1", "hw2", "hw3", "hw4", "project")
 
 
@@ -36,14 +37,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The conditions that were looked at; printing it says which hold."""
+    """The conditions that were looked at; printing it says which hold.
+
+    Attributes
+    ----------
+    conditions : tuple of Condition
+    """
 
     conditions: tuple[Condition, ...]
 
     @property
     def fraction(self) -> float:
         """Share of the points, between 0 and 1."""
-        return min(1.0, sum(c.weight for c in self.conditions if c.holds))
+        return min(1.0, round(sum(c.weight for c in self.conditions if c.holds), 9))
 
     def __str__(self) -> str:
         lines = [f"[{'ok' if c.holds else '--'}] {c.text}" for c in self.conditions]
@@ -60,13 +66,15 @@ class Question:
         "hw1-q1": the assignment's name, a hyphen, the question's.
     title : str
     points : int
+        Of the 100 of the assignment.
     draw : callable
         Takes a Generator and returns the instance: arguments of the student's function by name, arrays and floats.
     shapes : callable
         Takes the instance and returns the answer's arrays by name, each with its shape; None stands for any length
         up to `most`.
     verify : callable
-        Takes instance and answer, yields conditions, and may stop after one that fails.
+        Takes instance and answer, yields conditions, and may stop after one that fails. It never compares with a
+        solution, and raises for no answer of these shapes.
     most : int
         The largest length that None in a shape allows.
     """
@@ -82,7 +90,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Proof:
-    """A question that is graded by hand; its criteria say what is looked for, and hold no answer."""
+    """A question that is graded by hand.
+
+    Attributes
+    ----------
+    name, title : str
+    points : int
+    criteria : tuple of str
+        What is looked for, with points; no answer.
+    """
 
     name: str
     title: str
@@ -103,7 +119,8 @@ class Assignment:
         Estimated working time.
     imports : tuple of str
         Packages an answer may import while it is graded, besides dualkit; nothing else is installed there.
-    questions, proofs : tuple
+    questions : tuple of Question
+    proofs : tuple of Proof
     """
 
     name: str
@@ -116,7 +133,7 @@ class Assignment:
 
 
 def assignment(name: str) -> Assignment:
-    """Return an assignment by name; ValueError if there is none."""
+    """Return an assignment by name, one of "hw1" to "hw4" and "project"; ValueError if there is none."""
     if name not in NAMES:
         raise ValueError(f"assignment must be one of {', '.join(NAMES)}, found {name!r}")
     return import_module(f"dualkit.coursework.{name}").assignment
@@ -131,7 +148,24 @@ def find(question: str) -> Question:
 
 
 def verdict(question: str | Question, instance: Instance, answer: object) -> Verdict:
-    """Judge an answer, which may be anything at all, to an instance."""
+    """Judge an answer to an instance.
+
+    Parameters
+    ----------
+    question : str or Question
+    instance : dict
+        What `draw` returned.
+    answer : object
+        Anything at all: what is no dict of finite arrays of the right shapes fails with a condition that says so.
+
+    Examples
+    --------
+    >>> from dualkit.coursework import instance, verdict
+    >>> print(verdict("hw1-q1", instance("hw1-q1", "ada"), {"u": [1, 2]}))
+    [--] u must be an array of shape (12,), found shape (2,)
+    [--] z is missing; it must be an array of shape (12,)
+    0 % of this question
+    """
     question = find(question) if isinstance(question, str) else question
     shapes = question.shapes(instance)
     if not isinstance(answer, Mapping):
@@ -145,15 +179,27 @@ def verdict(question: str | Question, instance: Instance, answer: object) -> Ver
             failed.append(Condition(problem, False))
     if failed:
         return Verdict(tuple(failed))
-    with np.errstate(all="ignore"):
-        return Verdict(tuple(question.verify(instance, arrays)))
+    conditions = []
+    try:
+        with np.errstate(all="ignore"):
+            conditions.extend(question.verify(instance, arrays))
+    except np.linalg.LinAlgError as error:  # numbers so large that products overflow
+        conditions.append(Condition(f"the answer cannot be evaluated: {error}", False))
+    return Verdict(tuple(conditions))
+
+
+def tiers(text: str, found: float, steps: Mapping[float, float]) -> Iterator[Condition]:
+    """Yield a condition for each tolerance in steps: `found` must be at most that, for the weight given there."""
+    for tolerance, weight in steps.items():
+        yield Condition(f"{text} <= {tolerance:.0e}, found {found:.1e}", bool(found <= tolerance), weight)
 
 
 def _array(name: str, value: object, shape: tuple[int | None, ...], most: int) -> tuple[Array | None, str]:
     """Return the value as a float array of that shape, or None and the reason why it is not one."""
-    wanted = "a number" if shape == () else f"shape ({', '.join('any' if k is None else str(k) for k in shape)})"
+    sizes = ", ".join("any" if k is None else str(k) for k in shape) + "," * (len(shape) == 1)
+    wanted = f"an array of shape ({sizes})" if shape else "a number"
     if value is None:
-        return None, f"{name} is missing; it must be an array of {wanted}"
+        return None, f"{name} is missing; it must be {wanted}"
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
@@ -164,8 +210,8 @@ def _array(name: str, value: object, shape: tuple[int | None, ...], most: int) -
     fits = len(array.shape) == len(shape) and all(k <= most if s is None else k == s
                                                   for k, s in zip(array.shape, shape, strict=True))
     if not fits:
-        return None, f"{name} must have {wanted}" + (f", at most {most} long" if None in shape else "") + \
-            f", found shape {array.shape}"
-    if not np.isfinite(array).all():
-        return None, f"{name} must be finite, found NaN or infinity"
+        limit = f", at most {most} long" if None in shape else ""
+        return None, f"{name} must be {wanted}{limit}, found shape {array.shape}"
+    if not (np.abs(array) <= LARGEST).all():
+        return None, f"{name} must be finite, found NaN, infinity or a number beyond {LARGEST:.0e}"
     return array, ""
