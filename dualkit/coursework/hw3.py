@@ -45,7 +45,7 @@ def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
             Z = X @ U
             F = np.maximum(Z, a * Z) @ w
             primal = 0.5 * np.sum((F - y) ** 2) + beta * decay(U, w)
-            yield from certified(primal, y @ lam - 0.5 * lam @ lam, ((1e-2, 0.2), (1e-7, 0.3)), name)
+            yield from certified(primal, y @ lam - 0.5 * lam @ lam, ((1e-3, 0.2), (1e-7, 0.3)), name)
 
 
 def _draw_weighted(rng: Generator) -> Instance:

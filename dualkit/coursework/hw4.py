@@ -52,11 +52,11 @@ def _centred(lam: Array) -> Condition:
 def _draw_one_sided(rng: Generator) -> Instance:
     n, kinks = 16, np.array([1.2, 2.6, 3.8])
     x = np.linspace(0, 5, n) + rng.uniform(-0.06, 0.06, n)
-    bends = np.array([1.0, -2.0, 2.2]) * rng.uniform(0.95, 1.05, 3) * rng.choice([-1, 1])
-    y = np.maximum(x[:, None] - kinks, 0) @ bends + rng.uniform(-0.5, 0.5) + rng.uniform(-0.12, 0.12, n)
-    far = 2 + 4 * np.arange(3) + rng.integers(0, 4, 3)
+    bends = np.array([2.0, -4.0, 4.0]) * rng.uniform(0.95, 1.05, 3) * rng.choice([-1, 1])
+    y = np.maximum(x[:, None] - kinks, 0) @ bends + rng.uniform(-0.5, 0.5) + rng.uniform(-0.06, 0.06, n)
+    far = 2 + 4 * np.arange(3) + rng.integers(0, 2, 3)
     y[far] += rng.permutation([2.0, -2.0, 2.5])
-    return {"x": x, "y": y, "beta": 0.5}
+    return {"x": x, "y": y, "beta": 0.3}
 
 
 def _verify_one_sided(given: Instance, answer: Answer) -> Iterator[Condition]:
@@ -82,8 +82,8 @@ def _draw_convex(rng: Generator) -> Instance:
     x = np.linspace(-3, 3, n) + rng.uniform(-0.08, 0.08, n)
     left, right = rng.uniform(1.2, 1.4), rng.uniform(0.9, 1.1)
     y = left * np.maximum(-1.2 - x, 0) + right * np.maximum(x - 0.4, 0) + 1.2 * np.maximum(x - 1.9, 0)
-    y += 0.9 * np.exp(-2 * (x + 0.4) ** 2) + rng.uniform(-0.15, 0.15, n) + rng.uniform(-0.5, 0.5)
-    return {"x": x, "y": y, "beta": 0.4}
+    y += 2.2 * np.exp(-2 * (x + 0.4) ** 2) + rng.uniform(-0.1, 0.1, n) + rng.uniform(-0.5, 0.5)
+    return {"x": x, "y": y, "beta": 0.15}
 
 
 def _verify_convex(given: Instance, answer: Answer) -> Iterator[Condition]:
