@@ -1,4 +1,4 @@
-"""What all coursework has in common: instances, judgements that nothing breaks, notebooks that fit the questions."""
+"""What all coursework shares: instances, judgements that nothing breaks, notebooks that fit the questions."""
 
 from __future__ import annotations
 
