@@ -49,7 +49,7 @@ def from_features(objective, n, K, m, seeds=4):
     return split(min(runs, key=lambda run: run.fun).x)
 
 
-def train_deep(X, Y, sizes, beta, seed):
+def train_deep(X, Y, sizes, beta, seed, steps=1500):
     """Quasi-Newton training of a standard ReLU network from a random start: its layers and its objective."""
     shapes = list(zip(sizes, sizes[1:], strict=False))
     cuts = np.cumsum([a * b for a, b in shapes])[:-1]
@@ -71,7 +71,8 @@ def train_deep(X, Y, sizes, beta, seed):
     rng = np.random.default_rng(seed)
     theta = np.concatenate([rng.normal(size=a * b) * np.sqrt(2 / a) for a, b in shapes])
     for b in (0.1 * beta, beta):
-        run = minimize(objective, theta, (b,), jac=True, method="L-BFGS-B", options={"maxiter": 1500, "maxfun": 3000})
+        run = minimize(objective, theta, (b,), jac=True, method="L-BFGS-B", 
+                       options={"maxiter": steps, "maxfun": 2 * steps})
         theta = run.x
     return layers(theta), run.fun
 

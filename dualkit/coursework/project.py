@@ -166,7 +166,7 @@ def _verify_deep(given: Instance, answer: Answer) -> Iterator[Condition]:
         A = np.maximum(A @ answer[name], 0)
     found = 0.5 * np.sum((A @ answer[names[-1]] - Y) ** 2) + beta * decay(*(answer[name] for name in names))
     parallel = sum(depth_prox_value(float(size), beta, DEPTH) for size in np.sqrt(Y.sum(axis=0)))
-    for part, weight in ((0.999, 0.2), (0.95, 0.25), (0.9, 0.25), (0.86, 0.3)):
+    for part, weight in ((0.999, 0.2), (0.95, 0.25), (0.9, 0.25), (0.87, 0.3)):
         yield Condition(f"the objective must be at most {part:g} times the parallel optimum {parallel:.5f}, found "
                         f"{found:.5f}, {found / parallel:.4f} times", bool(found <= part * parallel), weight)
 
