@@ -26,19 +26,27 @@ def certificate(X, Y, beta, U, W):
 
 
 def solve_classes(X, Y, beta):
-    """A group lasso over many directions, refined twice around those in use."""
-    kinks, width = np.arctan2(X[:, 0], -X[:, 1]), np.pi / 80
+    """A group lasso over many directions, refined around those in use; the best certificate counts."""
+    kinks, width, answers = np.arctan2(X[:, 0], -X[:, 1]), np.pi / 80, []
     angle = np.concatenate([kinks, np.linspace(0, np.pi, 80, endpoint=False)])
     for _ in range(3):
         H = np.abs(X @ circle(angle))
         W, F = cp.Variable((len(angle), Y.shape[1])), cp.Variable(Y.shape)
         loss = cp.sum(cp.log_sum_exp(F, axis=1)) - cp.sum(cp.multiply(Y, F))
         convex(loss + beta * cp.sum(cp.norm(W, 2, axis=1)), [F == H @ W], 1e-11)
-        on = np.linalg.norm(W.value, axis=1) > 1e-6
-        U, W, size = circle(angle[on]), W.value[on], np.linalg.norm(W.value[on], axis=1)
+        size = np.linalg.norm(W.value, axis=1)
+        on = size > max(1e-6, np.sort(size)[-100:][0])
+        root, used = np.sqrt(size[on]), W.value[on]
+        answers.append(certificate(X, Y, beta, circle(angle[on]) * root, used / root[:, None]))
         angle = np.concatenate([kinks, (angle[on, None] + width * np.linspace(-1, 1, 9)).ravel()])
         width /= 8
-    return certificate(X, Y, beta, U * np.sqrt(size), W / np.sqrt(size)[:, None])
+    return min(answers, key=lambda a: excess(X, Y, beta, **a))
+
+
+def excess(X, Y, beta, U, W, Lam):
+    """Objective minus bound."""
+    primal = project.cross_entropy(np.abs(X @ U) @ W, Y) + beta * decay(U, W)
+    return primal - project.entropy(np.maximum(Y - Lam, 0))
 
 
 def solve_handed(X, y, beta, a, U, w):

@@ -84,7 +84,7 @@ def _verify_classes(given: Instance, answer: Answer) -> Iterator[Condition]:
 def space_support(X: Array, lam: Array, a: float) -> float:
     """Return the largest |lam^T phi(Xu)| over ||u||_2 <= 1 for three features.
 
-    The planes orthogonal to the samples cut the sphere into cells with |g^T u| in each: it is largest along g, on an
+    The planes orthogonal to the samples cut the sphere into cells with |g^T u| in each: largest along g, on an
     edge along the projection of g, or in a corner. Every pattern of a cell is found next to an edge.
     """
     n = len(X)
@@ -120,7 +120,7 @@ def _objective(given: Instance, U: Array, w: Array) -> float:
 
 
 def _propose(rng: Generator, probe: Array) -> Instance | None:
-    """Draw data for which a dual point exposes three given units; None if it exposes others or the numbers are odd."""
+    """Draw data for which a dual point exposes three given units; None where it exposes others as well."""
     n, units, beta = 18, 3, 1.0
     fan = 2 * np.pi * np.arange(units) / units  # three directions far from each other, roughly
     u = rotation(3, rng) @ np.array([np.cos(fan), np.sin(fan), 0.15 + 0 * fan]) + 0.2 * rng.normal(size=(3, units))
@@ -257,12 +257,12 @@ assignment = Assignment(
             "Report",
             35,
             (
-                "method: the training problem, its dual and the algorithm are stated so that another could write the "
-                "code; what is proved and what is only observed is told apart (10 points)",
+                "method: the training problem, its dual and the algorithm are stated so that another could write "
+                "the code; what is proved and what is only observed is told apart (10 points)",
                 "evidence: figures or tables of the gap against the effort, over ten starts or more, failures "
                 "included; the shares of network and bound in the gap (8 points)",
-                "structure: the optimal units are compared with the dual point and the data; the claim about them is "
-                "checked on several instances and argued (7 points)",
+                "structure: the optimal units are compared with the dual point and the data; the claim about them "
+                "is checked on several instances and argued (7 points)",
                 "question 3: a mechanism for the network below the parallel optimum is proposed, tested by an "
                 "intervention, and judged by what would have refuted it (7 points)",
                 "presentation: at most five pages, sources cited, every number reproducible (3 points)",
