@@ -275,6 +275,18 @@ def test_deep_instances_are_alike():
     assert high[0] < 1 + 1e-9 and np.all(high[1:] < 1.03 * low[1:])
 
 
+@pytest.mark.parametrize("question", ["hw3-q1", "hw3-q2", "hw3-q3"])
+def test_an_approximate_dual_point_earns_a_part(question):
+    mine = instance(question, "ada")
+    answer = SOLVERS[question](**mine)
+    point = "lam" if "lam" in answer else "Lam"
+    shares = [verdict(question, mine, {**answer, point: answer[point] * (1 - off)}).fraction for off in (1e-4, 0.3)]
+    assert (
+        1 > shares[0] > shares[1]
+        and verdict(question, mine, {**answer, point: 1.001 * answer[point]}).fraction == 0
+    )
+
+
 @pytest.mark.parametrize("question", SOLVERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

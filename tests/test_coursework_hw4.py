@@ -230,6 +230,18 @@ def test_smoothed_instances_are_alike():
     assert np.all(high[4:] < 1.05 * low[4:])
 
 
+@pytest.mark.parametrize("question", ["hw4-q1", "hw4-q2", "hw4-q3", "hw4-q4"])
+def test_an_approximate_dual_point_earns_a_part(question):
+    mine = instance(question, "ada")
+    answer = SOLVERS[question](**mine)
+    point = "lam" if "lam" in answer else "Lam"
+    shares = [verdict(question, mine, {**answer, point: answer[point] * (1 - off)}).fraction for off in (1e-4, 0.3)]
+    assert (
+        1 > shares[0] > shares[1]
+        and verdict(question, mine, {**answer, point: 1.001 * answer[point]}).fraction == 0
+    )
+
+
 @pytest.mark.parametrize("question", SOLVERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
