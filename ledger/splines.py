@@ -301,7 +301,7 @@ def weighted_kinks(rng):
 @chapter.statement(
     "prop-interpolants",
     "extreme values among all hinge networks of least gain, kinks on a fine grid (linear programs), against what "
-    "the sign conditions allow, point by point; the price of random functions that satisfy them against the least gain",
+    "the sign conditions allow, point by point; the price of random functions that satisfy them against the gauge",
     1e-6,
     {"first and last chord always continued": {"spare": 0.0}, "every inner gap free": {"all_free": True}},
 )
@@ -651,7 +651,7 @@ def absolute_value(rng):
     yield max(0.0, 2.0 - cost)
 
 
-@chapter.violation("prop-kinks-leave", "ass-last-bias", "biases in every layer, a hat: bound minus cost of a branch")
+@chapter.violation("prop-kinks-leave", "ass-last-bias", "biases in every layer, a hat: bound minus cost")
 def hat_bound(rng):
     gain = rectified_gain(np.linspace(-1, 5, 49), lambda t: np.maximum(1 - np.abs(t - 2), 0))
     yield max(0.0, 2.0 - gain ** (2 / 3))
@@ -701,7 +701,7 @@ def hats(rng, saved=1.0):
     yield np.abs(f - F).max() + abs(np.linalg.norm(W1) * np.linalg.norm(w) - (4 - 2 * saved))
 
 
-@chapter.violation("prop-hats", "ass-every-bias", "bias in the last hidden layer only: gain of a hat over 2, less 1")
+@chapter.violation("prop-hats", "ass-every-bias", "bias in the last hidden layer only: a hat's gain over 2, less 1")
 def last_only(rng):
     x, F = np.arange(5.0), np.array([0.0, 0, 1, 0, 0])
     yield least_gain(wide(x, rng), F) / 2 - 1
