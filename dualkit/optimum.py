@@ -94,6 +94,6 @@ def standard_theorem(Y: Array, theorem: str) -> str | None:
     if not Y.any() or row_directions(Y)[1].shape[0] == 1:
         return "prop-standard-bound"
     if Y.shape[1] == 1:
-        return "ex-one-output"
+        return "prop-one-output"
     two = Y.shape[1] == 2 and np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all()
-    return "ex-two-certificate" if two else None
+    return "prop-two-classes" if two else None
