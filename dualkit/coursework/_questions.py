@@ -162,8 +162,8 @@ def verdict(question: str | Question, instance: Instance, answer: object) -> Ver
     --------
     >>> from dualkit.coursework import instance, verdict
     >>> print(verdict("hw1-q1", instance("hw1-q1", "ada"), {"u": [1, 2]}))
-    [--] u must have shape (12), found shape (2,)
-    [--] z is missing; it must be an array of shape (12)
+    [--] u must be an array of shape (12,), found shape (2,)
+    [--] z is missing; it must be an array of shape (12,)
     0 % of this question
     """
     question = find(question) if isinstance(question, str) else question
@@ -196,9 +196,10 @@ def tiers(text: str, found: float, steps: Mapping[float, float]) -> Iterator[Con
 
 def _array(name: str, value: object, shape: tuple[int | None, ...], most: int) -> tuple[Array | None, str]:
     """Return the value as a float array of that shape, or None and the reason why it is not one."""
-    wanted = "a number" if shape == () else f"shape ({', '.join('any' if k is None else str(k) for k in shape)})"
+    sizes = ", ".join("any" if k is None else str(k) for k in shape) + "," * (len(shape) == 1)
+    wanted = f"an array of shape ({sizes})" if shape else "a number"
     if value is None:
-        return None, f"{name} is missing; it must be an array of {wanted}"
+        return None, f"{name} is missing; it must be {wanted}"
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
@@ -209,8 +210,8 @@ def _array(name: str, value: object, shape: tuple[int | None, ...], most: int) -
     fits = len(array.shape) == len(shape) and all(k <= most if s is None else k == s
                                                   for k, s in zip(array.shape, shape, strict=True))
     if not fits:
-        return None, f"{name} must have {wanted}" + (f", at most {most} long" if None in shape else "") + \
-            f", found shape {array.shape}"
+        limit = f", at most {most} long" if None in shape else ""
+        return None, f"{name} must be {wanted}{limit}, found shape {array.shape}"
     if not (np.abs(array) <= LARGEST).all():
         return None, f"{name} must be finite, found NaN, infinity or a number beyond {LARGEST:.0e}"
     return array, ""

@@ -53,14 +53,14 @@ def _verify_balance(given: Instance, answer: Answer) -> Iterator[Condition]:
         W1, W2, W3 = given["W1"] * c[0], given["W2"] * c[1] / c[0][:, None], given["W3"] / c[1][:, None]
         return given["beta"] @ [np.abs(W1).sum(), 0.5 * np.sum(W2**2), 0.5 * np.sum(W3**2)]
 
-    step, worst, place = 1e-4, 0.0, (0, 0)
-    for place_here in np.ndindex(c.shape):
+    step, slopes = 1e-4, np.empty(c.shape)
+    for place in np.ndindex(c.shape):
         up, down = c.copy(), c.copy()
-        up[place_here] *= np.exp(step)
-        down[place_here] *= np.exp(-step)
-        slope = (penalty(up) - penalty(down)) / (2 * step * penalty(c))
-        if not abs(slope) <= abs(worst):  # NaN is the worst of all
-            worst, place = slope, place_here
+        up[place] *= np.exp(step)
+        down[place] *= np.exp(-step)
+        slopes[place] = (penalty(up) - penalty(down)) / (2 * step * penalty(c))
+    place = np.unravel_index(np.abs(slopes).argmax(), c.shape)  # NaN counts as the largest
+    worst = slopes[place]
     change = "raises" if worst > 0 else "lowers"
     yield from tiers(f"no change of one factor may lower the penalty {penalty(c):.8f}; raising the factor of unit "
                      f"{place[1] + 1} in hidden layer {place[0] + 1} by 1 % {change} it, in %,", abs(worst),
