@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,13 +39,13 @@ class Sandbox:
     cache: Path
     limits: Limits
 
-    def command(self, script: str, filter_fd: int, seconds: float, learn: bool = False) -> list[str]:
-        """The command line; with `learn` the byte code cache may be written, for a script of our own."""
+    def walls(self, learn: bool = False) -> list[str]:
+        """What bubblewrap shall build; with `learn` the byte code cache may be written, for a script of our own."""
         most = self.limits
-        words = ["prlimit", f"--as={most.memory}", f"--cpu={int(seconds) + 5}", f"--fsize={most.scratch}",
-                 "--nofile=256", "--core=0", "--", "bwrap", "--unshare-all", "--unshare-user", "--die-with-parent",
+        # Without /proc a run sees no process, and no mount table that tells where things lie on this machine.
+        words = ["--unshare-all", "--unshare-user", "--die-with-parent",
                  "--new-session", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox",
-                 "--clearenv", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev",
+                 "--clearenv", "--dev", "/dev", "--remount-ro", "/dev",
                  "--size", str(most.scratch), "--tmpfs", HOME, "--symlink", HOME, "/tmp"]
         for here, there in runtime.binds(self.imports):
             words += ["--ro-bind", here, there]
@@ -54,23 +55,30 @@ class Sandbox:
         words += ["--bind" if learn else "--ro-bind", str(self.cache / "code"), "/cache"]
         for name, value in ENVIRONMENT.items():
             words += ["--setenv", name, value]
-        words += ["--remount-ro", "/", "--chdir", HOME, "--seccomp", str(filter_fd), "--"]
+        return [*words, "--remount-ro", "/", "--chdir", HOME]
+
+    def command(self, script: str, walls_fd: int, filter_fd: int, seconds: float) -> list[str]:
+        """The command line; the walls come through a file, so that no list of processes shows them."""
+        most = self.limits
+        limits = [f"--as={most.memory}", f"--cpu={int(seconds) + 5}", f"--fsize={most.scratch}", "--nofile=256",
+                  "--core=0"]
         # -I and -S: no environment variable, no .pth file and no site-packages decides what is imported.
-        return [*words, runtime.PYTHON, "-I", "-S", "-X", "utf8", "-X", "pycache_prefix=/cache",
-                f"/grader/{script}"]
+        return ["prlimit", *limits, "--", "bwrap", "--args", str(walls_fd), "--seccomp", str(filter_fd), "--",
+                runtime.PYTHON, "-I", "-S", "-X", "utf8", "-X", "pycache_prefix=/cache", f"/grader/{script}"]
 
     def start(self, script: str, job: object, seconds: float, learn: bool = False) -> Run:
         """Start a script of `inside/` with a job on its standard input."""
-        with tempfile.TemporaryFile() as rules, tempfile.TemporaryFile() as order:
-            rules.write(seccomp.program())
-            rules.seek(0)
-            order.write(json.dumps(job).encode())
-            order.seek(0)
-            os.set_inheritable(rules.fileno(), True)
+        contents = (json.dumps(job).encode(), "\0".join(self.walls(learn)).encode(), seccomp.program())
+        with contextlib.ExitStack() as stack:
+            order, walls, rules = (stack.enter_context(tempfile.TemporaryFile()) for _ in contents)
+            for file, content in zip((order, walls, rules), contents, strict=True):
+                file.write(content)
+                file.seek(0)
+            command = self.command(script, walls.fileno(), rules.fileno(), seconds)
             try:
                 process = subprocess.Popen(
-                    self.command(script, rules.fileno(), seconds, learn), stdin=order, stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE, pass_fds=[rules.fileno()], start_new_session=True, env={})
+                    command, stdin=order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                    pass_fds=[walls.fileno(), rules.fileno()], env={"PATH": os.environ.get("PATH", os.defpath)})
             except FileNotFoundError as error:
                 raise Refusal(f"the sandbox cannot start: {error.filename} is missing; {INSTALL}") from error
         return Run(process, self.limits.stream)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import nbformat
 
 from coursework.grader import execute, preflight, records
-from coursework.grader.collect import Submission, notebooks, plain_name
+from coursework.grader.collect import File, Submission, notebooks, plain_name
 from coursework.grader.instances import as_data, draw
 from coursework.grader.preflight import Unreadable
 from coursework.grader.sandbox import Sandbox
@@ -28,6 +28,11 @@ def fingerprint(assignment: Assignment, release: str) -> bytes:
     sources = {inspect.getsource(sys.modules[f]) for q in assignment.questions
                for f in (q.verify.__module__, q.draw.__module__)}
     return hashlib.sha256("\0".join([ENGINE, release, *sorted(sources)]).encode()).digest()
+
+
+def _size(file: File) -> int:
+    """Its length, as a first sign of change: what cannot be unpacked has no content to tell it by."""
+    return file.path.lstat().st_size
 
 
 def choose(found: list[tuple[str, bytes]], files: list[str], assignment: str,
@@ -84,12 +89,11 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
     try:
         if submission.problem:
             raise Unreadable(submission.problem)
+        digest.update(repr([(file.name, _size(file)) for file in submission.files]).encode())
         found = notebooks(submission.files)
         for name, data in found:
             digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
-        record["key"] = digest.hexdigest()
-        old = records.load(course, assignment.name, submission.student)
-        if old and old.get("key") == record["key"] and not old.get("retry") and not regrade:
+        if not regrade and _done(course, record, digest.hexdigest()):
             return
         names = [file.name for file in submission.files if file.name != "timestamp.txt"]
         name, cells = choose(found, names, assignment.name, frame)
@@ -110,9 +114,15 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
     except execute.Trouble as error:
         record.update(reason=f"the sandbox did not start: {error}", retry=True)
         record["human"].append("grade again")
-    record.setdefault("key", digest.hexdigest())
-    record["seconds"] = round(time.monotonic() - began, 2)
-    records.save(course, record)
+    if regrade or not _done(course, record, digest.hexdigest()):
+        record.update(key=digest.hexdigest(), seconds=round(time.monotonic() - began, 2))
+        records.save(course, record)
+
+
+def _done(course: Course, record: dict, key: str) -> bool:
+    """Whether there is a record of exactly this submission already."""
+    old = records.load(course, record["assignment"], record["student"])
+    return bool(old and old.get("key") == key and not old.get("retry"))
 
 
 def _run(record: dict, notebook: nbformat.NotebookNode, release: nbformat.NotebookNode, assignment: Assignment,

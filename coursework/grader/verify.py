@@ -25,7 +25,10 @@ class Judgement:
 
 
 def judge(question: Question, student: str, key: bytes, text: str) -> Judgement:
-    """Judge the answers to all instances of a question: the mean of their shares."""
+    """Judge the answers to all instances of a question: the mean of their shares.
+
+    The student's own instance is known beforehand, numbers for it may be copied: it counts no more than the others.
+    """
     instances = draw(question, student, key)
     try:
         answers = json.loads(text)
@@ -46,7 +49,10 @@ def judge(question: Question, student: str, key: bytes, text: str) -> Judgement:
             said = f"the function raised {str(answer.get('error'))[:300]}"
         shares.append(share)
         lines.append(f"On {place}:\n{said[:3000]}")
-    return Judgement(sum(shares) / len(shares), "\n".join(lines), human)
+    fresh = sum(shares[1:]) / len(shares[1:])
+    if shares[0] > fresh:
+        lines.append("An answer counts as far as the function also gives it on fresh instances.")
+    return Judgement((min(shares[0], fresh) + sum(shares[1:])) / len(shares), "\n".join(lines), human)
 
 
 def judge_all(questions: tuple[Question, ...], student: str, key: bytes,

@@ -45,14 +45,14 @@ def _():
 
 @probe("list a folder outside")
 def _():
-    known = {"cache", "dev", "env", "grader", "home", "proc", "python", "tmp", "lib", "lib64"}
+    known = {"cache", "dev", "env", "grader", "home", "python", "tmp", "lib", "lib64"}
     return set(os.listdir("/")) - known or any(os.path.exists(place) for place in job["roots"] if place != "/")
 
 
 @probe("write outside")
 def _():
     folders = ["/", "/dev", "/dev/shm", "/env", "/env/dualkit", "/env/numpy", "/python/lib", "/grader", "/cache",
-               "/lib64", "/proc/sys/kernel", "/proc/1", "/home", os.path.dirname(job["canary"])]
+               "/lib64", "/home", os.path.dirname(job["canary"])]
     return any([possible(lambda f=f: open(f"{f}/probe", "w")) for f in folders] +
                [possible(os.remove, "/grader/runner.py"), possible(open, "/grader/runner.py", "a")])
 
@@ -64,12 +64,13 @@ def _():
             plug.settimeout(2)
             if plug.connect_ex(address) == 0:
                 return True
-    return len(os.listdir("/proc/sys/net/ipv4/conf")) > 3  # all, default, lo
+    return [name for _, name in socket.if_nameindex()] != ["lo"]
 
 
 @probe("see other processes")
 def _():
-    return sum(name.isdigit() for name in os.listdir("/proc")) > 2  # bubblewrap's own, and this one
+    others = set(range(3, 2000)) - {os.getpid()}
+    return os.path.exists("/proc/self") or any(possible(os.kill, pid, 0) for pid in others)
 
 
 @probe("kill a process outside")
@@ -126,9 +127,9 @@ def _():
 
 @probe("act as root")
 def _():
-    with open("/proc/self/status") as file:
-        status = dict(line.split(":", 1) for line in file.read().splitlines())
-    return os.getuid() == 0 or int(status["CapEff"], 16) or int(status["NoNewPrivs"]) != 1
+    head, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version of capget, this process
+    unknown = libc.capget(head, sets) != 0
+    return os.getuid() == 0 or unknown or any(sets) or libc.prctl(39, 0, 0, 0, 0) != 1  # PR_GET_NO_NEW_PRIVS
 
 
 @probe("import what is not allowed")
