@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -180,3 +181,12 @@ def test_the_notebook_fits_the_questions(a):
         text = cells[f"{question.name}-text"].source
         assert question.title in text and f"({question.points} points)" in text
         assert all(f'"{name}"' in solution.source for name in question.shapes(instance(question.name, "ada")))
+
+
+@pytest.mark.parametrize("a", ASSIGNMENTS, ids=lambda a: a.name)
+def test_the_book_names_what_an_assignment_asks(a):
+    page = " ".join((ROOT / "chapters" / "coursework.md").read_text(encoding="utf-8").split())
+    code, proof = (sum(q.points for q in part) for part in (a.questions, a.proofs))
+    link = f"{{doc}}`{a.title} </coursework/release/{a.name}/{a.name}>`"
+    assert re.search(rf"{re.escape(link)} \| [\w, ]+ \| {a.hours} \| {code}, {proof} \|", page)
+    assert all(goal in page for goal in a.goals)

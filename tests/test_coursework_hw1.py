@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize, nnls
 
-from dualkit.coursework import hw1, instance, verdict
+from dualkit.coursework import instance, verdict
 
 IDS = [f"student-{k}" for k in range(20)]
 
@@ -27,7 +29,7 @@ def solve_q2(W1, W2, W3, beta):
                        np.sum((W3 / c2[:, None]) ** 2) / 2]
 
     t = np.zeros(2 * len(W2))
-    for _ in range(3):
+    for _ in range(2):
         t = minimize(penalty, t, method="BFGS", options={"gtol": 1e-9}, jac="3-point").x
     c1, c2 = np.exp(t.reshape(2, -1))
     return {"c1": c1, "c2": c2}
@@ -49,7 +51,7 @@ def solve_q3(H, V, s):
 def solve_q4(X, y, beta, leak, shift=True):
     """Solve the dual with a constraint for each direction of a grid; its multipliers are the gains."""
     kinks = np.arctan2(X[:, 1], X[:, 0]) + np.pi / 2
-    angles = np.concatenate([np.linspace(0, 2 * np.pi, 3000), kinks, kinks + np.pi])
+    angles = np.concatenate([np.linspace(0, 2 * np.pi, 2400), kinks, kinks + np.pi])
     directions = np.array([np.cos(angles), np.sin(angles)])
     features = X @ directions
     features = np.where(features > 0, features, leak * features)
@@ -71,17 +73,21 @@ def solve_q4(X, y, beta, leak, shift=True):
 SOLVERS = {"hw1-q1": solve_q1, "hw1-q2": solve_q2, "hw1-q3": solve_q3, "hw1-q4": solve_q4}
 
 
+@cache
+def solved(question, student):
+    return SOLVERS[question](**instance(question, student))
+
+
 @pytest.mark.parametrize("question", SOLVERS)
 def test_a_general_solver_answers_the_question(question):
     for student in IDS:
-        given = instance(question, student)
-        result = verdict(question, given, SOLVERS[question](**given))
+        result = verdict(question, instance(question, student), solved(question, student))
         assert result.fraction == 1, f"{student}\n{result}"
 
 
 def fractions(question, answer):
-    """The share of the points that answers of that kind earn, over all ids."""
-    return [verdict(question, given, answer(given)).fraction for given in (instance(question, i) for i in IDS)]
+    """The share of the points that answers of that kind earn, over some ids."""
+    return [verdict(question, given, answer(given)).fraction for given in (instance(question, i) for i in IDS[:6])]
 
 
 def test_sparse_unit_refuses_the_ball_alone_and_the_top_input():
@@ -99,8 +105,8 @@ def test_sparse_unit_refuses_the_ball_alone_and_the_top_input():
 
     for answer in (shrunk, largest, too_long):
         assert max(fractions("hw1-q1", answer)) == 0
-    for given in (instance("hw1-q1", i) for i in IDS):
-        right = solve_q1(**given)
+    for student in IDS[:8]:
+        given, right = instance("hw1-q1", student), solved("hw1-q1", student)
         assert verdict("hw1-q1", given, {**right, "z": -right["z"]}).fraction == 0
         assert verdict("hw1-q1", given, {**right, "u": 0.998 * right["u"]}).fraction == 0.4
 
@@ -191,9 +197,8 @@ def test_all_students_get_instances_of_the_same_difficulty():
 
 
 def test_three_directions_are_optimal_for_every_leaky_instance():
-    for k in range(10):
-        given = hw1.assignment.questions[3].draw(np.random.default_rng(k))
-        found = solve_q4(**given)
+    for student in IDS:
+        found = solved("hw1-q4", student)
         angles = np.sort(np.arctan2(found["U"][1], found["U"][0])[np.abs(found["w"]) > 1e-2])
         gaps = np.diff([*angles, angles[0] + 2 * np.pi])
         assert np.sum(gaps > 0.2) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -56,134 +58,160 @@ def solve_q2(X, Y, beta, gamma, width):
     return {"W1": W1, "W2": W2, "Lambda": Y - X @ W1 @ W2}
 
 
-def best_strengths(objective, size, starts):
-    """Minimise a function of a few strengths from several starts; zero competes."""
-    found = [minimize(objective, np.full(size, t), method="BFGS", options={"gtol": 1e-10}, jac="3-point").x
-             for t in starts]
-    return min([np.zeros(size), *found], key=objective)
+def best_strengths(singular, gain, price, starts):
+    """Minimise (gain(t) - singular)^2 / 2 + price(t) over strengths t from several starts; zero competes.
+
+    gain and price return a value and its gradient.
+    """
+    def objective(t):
+        (g, dg), (p, dp) = gain(t), price(t)
+        return 0.5 * (g - singular) ** 2 + p, (g - singular) * dg + dp
+
+    found = [minimize(objective, start, method="BFGS", jac=True, options={"gtol": 1e-10}).x for start in starts]
+    return min([np.zeros(len(found[0])), *found], key=lambda t: objective(t)[0])
 
 
-def solve_q3(X, Y, beta1, beta2, starts=(0.3, 1, 3)):
+def solve_q3(X, Y, beta1, beta2):
     """Search the strengths of aligned layers, one direction at a time."""
+    def gain(t):
+        return t[0] * t[1], t[::-1]
+
+    def price(t):
+        return beta1 * abs(t[0]) + beta2 / 2 * t[1] ** 2, np.array([beta1 * np.sign(t[0]), beta2 * t[1]])
+
     U, singular, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
-    a, b = np.transpose([best_strengths(lambda t, s=s: 0.5 * (t[0] * t[1] - s) ** 2 + beta1 * abs(t[0])
-                                        + beta2 / 2 * t[1] ** 2, 2, starts) for s in singular])
+    a, b = np.transpose([best_strengths(s, gain, price, [[t, t] for t in (0.3, 1, 3)]) for s in singular])
     return {"W1": U * a, "W2": b[:, None] * Vt}
 
 
-def solve_q4(X, Y, beta_shallow, beta_deep, only=(True, True), starts=((1, 0), (0, 1), (1, 1), (2, 2))):
+def solve_q4(X, Y, beta_shallow, beta_deep, starts=((1, 0), (0, 1), (1, 1))):
     """Search the strengths of aligned layers in both branches, one direction at a time."""
-    U, singular, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
     beta = np.array([beta_shallow] * 2 + [beta_deep] * 3)
-    V, W = np.zeros((2, 6)), np.zeros((3, 6))
-    for i, s in enumerate(singular):
-        def objective(t, s=s):
-            gain = only[0] * t[0] * t[1] + only[1] * t[2] * t[3] * t[4]
-            return 0.5 * (gain - s) ** 2 + beta / 2 @ t**2
 
-        found = [minimize(objective, [p * s**0.5] * 2 + [q * s ** (1 / 3)] * 3, method="BFGS", jac="3-point",
-                          options={"gtol": 1e-10}).x for p, q in starts]
-        t = min([np.zeros(5), *found], key=objective)
-        V[:, i], W[:, i] = t[:2], t[2:]
-    return {"V1": U * V[0], "V2": V[1][:, None] * Vt, "W1": U * W[0], "W2": np.diag(W[1]), "W3": W[2][:, None] * Vt}
+    def gain(t):
+        return t[0] * t[1] + t[2] * t[3] * t[4], np.array([t[1], t[0], t[3] * t[4], t[2] * t[4], t[2] * t[3]])
+
+    def price(t):
+        return beta / 2 @ t**2, beta * t
+
+    U, singular, Vt = np.linalg.svd(X.T @ Y, full_matrices=False)
+    t = np.transpose([best_strengths(s, gain, price, [[p * s**0.5] * 2 + [q * s ** (1 / 3)] * 3 for p, q in starts])
+                      for s in singular])
+    return {"V1": U * t[0], "V2": t[1][:, None] * Vt, "W1": U * t[2], "W2": np.diag(t[3]), "W3": t[4][:, None] * Vt}
 
 
 SOLVERS = {"hw2-q1": solve_q1, "hw2-q2": solve_q2, "hw2-q3": solve_q3, "hw2-q4": solve_q4}
 
 
+@cache
+def solved(question, student):
+    return SOLVERS[question](**instance(question, student))
+
+
 @pytest.mark.parametrize("question", SOLVERS)
 def test_a_general_solver_answers_the_question(question):
     for student in IDS:
-        given = instance(question, student)
-        result = verdict(question, given, SOLVERS[question](**given))
+        result = verdict(question, instance(question, student), solved(question, student))
         assert result.fraction == 1, f"{student}\n{result}"
 
 
-def fractions(question, answer):
-    """The share of the points that answers of that kind earn, over some ids."""
-    return [verdict(question, given, answer(given)).fraction for given in (instance(question, i) for i in IDS[:8])]
+def fractions(question, wrong):
+    """The share of the points that an answer earns that is made from the instance or from the right answer."""
+    return [verdict(question, given, wrong(given, solved(question, student))).fraction
+            for student in IDS[:6] for given in [instance(question, student)]]
 
 
 def test_bias_question_wants_the_weights_and_the_constraints():
     def scaled(given, Lambda):
         return Lambda * min(1, given["beta"] / np.linalg.norm(given["X"].T @ Lambda, 2))
 
-    def unweighted(given):
+    def unweighted(given, right):
         return solve_q1(given["X"], given["Y"], np.ones(24), given["beta"])
 
-    def plain_residual(given):  # as dual point, without the weights
-        right = solve_q1(**given)
+    def plain_residual(given, right):  # as dual point, without the weights
         R = given["Y"] - given["X"] @ right["W1"] @ right["W2"] - right["b"]
         return {**right, "Lambda": scaled(given, R - R.mean(axis=0))}
 
-    def raw(given):  # no bias in the dual
-        right = solve_q1(**given)
+    def raw(given, right):  # no bias in the dual
         R = given["weights"][:, None] * (given["Y"] - given["X"] @ right["W1"] @ right["W2"])
         return {**right, "Lambda": scaled(given, R)}
 
-    def too_long(given):
-        return {**solve_q1(**given), "Lambda": 2 * solve_q1(**given)["Lambda"]}
+    def too_long(given, right):
+        return {**right, "Lambda": 1.001 * right["Lambda"]}
 
-    for answer in (unweighted, plain_residual, raw, too_long):
-        assert max(fractions("hw2-q1", answer)) == 0
-    assert max(fractions("hw2-q1", lambda g: solve_q1(**{**g, "beta": 2 * g["beta"]}))) == 0
-    assert max(fractions("hw2-q1", lambda g: solve_q1(**{**g, "beta": g["beta"] / 2}))) == 0
+    def other_beta(factor):
+        return lambda given, right: solve_q1(**{**given, "beta": factor * given["beta"]})
+
+    for wrong in (unweighted, plain_residual, raw, too_long, other_beta(2), other_beta(0.5)):
+        assert max(fractions("hw2-q1", wrong)) == 0
+    assert set(fractions("hw2-q1", lambda given, right: {**right, "Lambda": 0.999 * right["Lambda"]})) == {0.4}
 
 
 def test_dropout_refuses_the_book_s_factors():
-    def one_unit_a_direction(given):  # the right function, its singular values as gains
-        right = solve_q2(**given)
-        W1, W2 = factors(right["W1"] @ right["W2"], 8)
-        return {**right, "W1": W1, "W2": W2}
+    def layers(W):
+        return dict(zip(("W1", "W2"), factors(W, 8), strict=True))
 
-    def without_gamma(given):
+    def one_unit_a_direction(given, right):  # the right function, its singular values as gains
+        return {**right, **layers(right["W1"] @ right["W2"])}
+
+    def without_gamma(given, right):
         W = soft_threshold(given["X"].T @ given["Y"], given["beta"])
-        return {**dict(zip(("W1", "W2"), factors(W, 8), strict=True)), "Lambda": given["Y"] - given["X"] @ W}
+        return {**layers(W), "Lambda": given["Y"] - given["X"] @ W}
 
-    def four_units(given):
-        net = one_unit_a_direction(given)
-        return {**net, "Lambda": min(1, given["beta"] / np.linalg.norm(given["X"].T @ net["Lambda"], 2))
-                * net["Lambda"]}
+    def feasible(given, right):  # as if Lambda had a constraint
+        scale = given["beta"] / np.linalg.norm(given["X"].T @ right["Lambda"], 2)
+        return {**right, "Lambda": scale * right["Lambda"]}
 
-    for answer in (one_unit_a_direction, without_gamma, four_units):
-        assert max(fractions("hw2-q2", answer)) == 0
-    assert max(fractions("hw2-q2", lambda g: solve_q2(**{**g, "gamma": 1.5 * g["gamma"]}))) <= 0.4
+    for wrong in (one_unit_a_direction, without_gamma, feasible):
+        assert max(fractions("hw2-q2", wrong)) == 0
+    gamma = fractions("hw2-q2", lambda given, right: solve_q2(**{**given, "gamma": 1.5 * given["gamma"]}))
+    assert max(gamma) <= 0.4
+    assert set(fractions("hw2-q2", lambda given, right: {**right, "Lambda": 0.999 * right["Lambda"]})) == {0.4}
 
 
 def test_nuclear_norm_layer_refuses_two_layers_as_usual():
-    def usual(given, beta):
-        return dict(zip(("W1", "W2"), factors(soft_threshold(given["X"].T @ given["Y"], beta), 4), strict=True))
+    def layers(W):
+        return dict(zip(("W1", "W2"), factors(W, 4), strict=True))
 
-    def balanced(given):  # the right end-to-end matrix, divided equally
-        right = solve_q3(**given)
-        return dict(zip(("W1", "W2"), factors(right["W1"] @ right["W2"], 4), strict=True))
+    def usual(name):
+        return lambda given, right: layers(soft_threshold(given["X"].T @ given["Y"], given[name]))
 
-    def changed(given, keep):  # directions of the optimum dropped, or kept at their local minimum
-        U, singular, Vt = np.linalg.svd(given["X"].T @ given["Y"], full_matrices=False)
-        a, b = np.zeros(4), np.zeros(4)
-        for i in range(keep):
-            t = minimize(lambda t, s=singular[i]: 0.5 * (t[0] * t[1] - s) ** 2 + given["beta1"] * abs(t[0])
-                         + given["beta2"] / 2 * t[1] ** 2, np.full(2, singular[i] ** 0.5), method="BFGS").x
-            a[i], b[i] = t
-        assert np.all(a[:keep] * b[:keep] > 0.1)
-        return {"W1": U * a, "W2": b[:, None] * Vt}
+    def balanced(given, right):  # the right end-to-end matrix, divided equally
+        return layers(right["W1"] @ right["W2"])
 
-    for answer in (lambda g: usual(g, g["beta1"]), lambda g: usual(g, g["beta2"]), balanced,
-                   lambda g: changed(g, 1), lambda g: changed(g, 3),
-                   lambda g: {"W1": np.zeros((6, 4)), "W2": np.zeros((4, 4))}):
-        assert max(fractions("hw2-q3", answer)) == 0
+    def with_directions(count):  # all others off, these at their local minimum other than zero
+        def wrong(given, right):
+            U, singular, Vt = np.linalg.svd(given["X"].T @ given["Y"], full_matrices=False)
+            a, b = np.zeros(4), np.zeros(4)
+            for i in range(count):
+                def objective(t, s=singular[i]):
+                    price = given["beta1"] * abs(t[0]) + given["beta2"] / 2 * t[1] ** 2
+                    return 0.5 * (t[0] * t[1] - s) ** 2 + price
 
-    def slightly_off(given):
-        return {name: W * (1 + 1e-4) for name, W in solve_q3(**given).items()}
-    assert set(fractions("hw2-q3", slightly_off)) == {0.4}
+                a[i], b[i] = minimize(objective, np.full(2, singular[i] ** 0.5)).x
+                assert a[i] * b[i] > 0.1 * singular[i]
+            return {"W1": U * a, "W2": b[:, None] * Vt}
+        return wrong
+
+    for wrong in (usual("beta1"), usual("beta2"), balanced, *map(with_directions, (0, 1, 3))):
+        assert max(fractions("hw2-q3", wrong)) == 0
+    off = fractions("hw2-q3", lambda given, right: {name: W * (1 + 1e-4) for name, W in right.items()})
+    assert set(off) == {0.4}
 
 
 def test_branches_refuse_one_depth_only():
-    assert max(fractions("hw2-q4", lambda g: solve_q4(**g, only=(True, False)))) == 0
-    assert max(fractions("hw2-q4", lambda g: solve_q4(**g, only=(False, True)))) == 0
-    assert max(fractions("hw2-q4", lambda g: solve_q4(**g, starts=[(1, 0)]))) == 0  # no direction goes deep
-    assert max(fractions("hw2-q4", lambda g: solve_q4(**g, starts=[(0, 1)]))) == 0
-    assert set(fractions("hw2-q4", lambda g: {k: W * (1 + 1e-4) for k, W in solve_q4(**g).items()})) == {0.5}
+    for start in ((1, 0), (0, 1)):  # a branch that starts at zero stays there
+        assert max(fractions("hw2-q4", lambda given, right, s=start: solve_q4(**given, starts=[s]))) == 0
+
+    def mirrored(given, right):  # the right function, but each direction in the other branch
+        W1, W2 = factors(right["W1"] @ right["W2"] @ right["W3"], 6)
+        U, s, Vt = np.linalg.svd(right["V1"] @ right["V2"], full_matrices=False)
+        root = np.cbrt(s)
+        return {"V1": W1, "V2": W2, "W1": U * root, "W2": np.diag(root), "W3": root[:, None] * Vt}
+
+    assert max(fractions("hw2-q4", mirrored)) == 0
+    off = fractions("hw2-q4", lambda given, right: {name: W * (1 + 1e-4) for name, W in right.items()})
+    assert set(off) == {0.5}
 
 
 def many(question, of, ids=1000):
@@ -218,8 +246,8 @@ def test_the_rank_is_the_same_for_all():
     ranks = {"hw2-q1": 2, "hw2-q2": 3, "hw2-q3": 2}
     for question, rank in ranks.items():
         for student in IDS:
-            answer = SOLVERS[question](**instance(question, student))
+            answer = solved(question, student)
             assert np.linalg.matrix_rank(answer["W1"] @ answer["W2"], tol=1e-3) == rank
-    for student in IDS[:8]:
-        answer = solve_q4(**instance("hw2-q4", student))
+    for student in IDS:
+        answer = solved("hw2-q4", student)
         assert np.linalg.matrix_rank(answer["V1"], tol=1e-3) == np.linalg.matrix_rank(answer["W2"], tol=1e-3) == 2
