@@ -1,6 +1,6 @@
 """A class that hands in Coursework 1: good, broken and hostile submissions, for tests and for timing.
 
-Good students answer two questions, with the general solvers of tests/test_coursework_hw1.py.
+Good students answer two questions, with general solvers.
 """
 
 from __future__ import annotations
@@ -13,24 +13,41 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
+from scipy.optimize import minimize
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "coursework" / "release" / "hw1" / "hw1.ipynb"
-FULL = 35.0  # points of the two questions that good students answer
+FULL = 30.0  # points of the two questions that good students answer
 
 SLEEPS = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except {caught}:\n        pass"
 FLOOD = "for k in range(100):\n    print('x' * 1_000_000)"
 BOMB = "hoard = []\nwhile True:\n    hoard.append(bytes(50_000_000))"
 
 
+def solve_q1(X, lam, c):
+    """Both problems as a general smooth optimiser takes them; tests/test_coursework_hw1.py has the others."""
+    g, d = X.T @ lam / np.linalg.norm(X.T @ lam), X.shape[1]
+    precise = {"method": "SLSQP", "options": {"ftol": 1e-15, "maxiter": 500}}
+    inside = [{"type": "ineq", "fun": lambda v: 1 - np.sum((v[:d] - v[d:]) ** 2)},
+              {"type": "ineq", "fun": lambda v: c - v.sum()}]
+    v = minimize(lambda v: -g @ (v[:d] - v[d:]), np.full(2 * d, 0.01), bounds=[(0, None)] * (2 * d),
+                 constraints=inside, **precise).x
+    below = {"type": "ineq", "fun": lambda t: np.concatenate([t[-1] - t[:-1], t[-1] + t[:-1]])}
+    t = minimize(lambda t: np.linalg.norm(g - t[:-1]) + c * t[-1], np.append(g / 2, np.abs(g).max()),
+                 constraints=below, **precise).x
+    u = v[:d] - v[d:]
+    return {"u": u / max(1, np.linalg.norm(u), np.abs(u).sum() / c), "z": t[:-1] * np.linalg.norm(X.T @ lam)}
+
+
 def solver(question: str) -> str:
     """The source of the general solver of a question, as a student would define it."""
-    text = (ROOT / "tests" / "test_coursework_hw1.py").read_text(encoding="utf-8")
+    home = Path(__file__) if question == "q1" else ROOT / "tests" / "test_coursework_hw1.py"
+    text = home.read_text(encoding="utf-8")
     found = next(node for node in ast.parse(text).body
                  if isinstance(node, ast.FunctionDef) and node.name == f"solve_{question}")
     source = ast.get_source_segment(text, found).replace(f"def solve_{question}", f"def {question}")
-    source = source.replace("range(300)", "range(5000)")  # random vertices: enough of them for every instance
-    return f"from scipy.optimize import linprog, minimize\n\n{source}"
+    return f"from scipy.optimize import minimize\n\n{source}"
 
 
 def notebook(answers: dict[str, str] | None = None, student: str = "", first: str = "", last: str = "",
@@ -56,7 +73,7 @@ def notebook(answers: dict[str, str] | None = None, student: str = "", first: st
 
 
 def good(student: str = "", **more) -> nbformat.NotebookNode:
-    answers = {"q2": solver("q2"), "q3": solver("q3"), **more.pop("answers", {})}
+    answers = {"q1": solver("q1"), "q2": solver("q2"), **more.pop("answers", {})}
     return notebook(answers, student, **more)
 
 
@@ -105,7 +122,7 @@ def _duplicated(content: dict) -> None:
 
 
 def _deleted(content: dict) -> None:
-    kept = ("hw1-q2", "hw1-q3", "hw1-p1")
+    kept = ("hw1-q1", "hw1-q2", "hw1-p1")
     content["cells"] = [cell for cell in content["cells"] if cell["id"] in kept]
 
 
@@ -118,7 +135,7 @@ def _bare(content: dict) -> None:
 
 def _kinds(content: dict) -> None:
     _cell(content, "hw1-q2")["cell_type"] = "markdown"
-    _cell(content, "hw1-q3")["cell_type"] = "raw"
+    _cell(content, "hw1-q1")["cell_type"] = "raw"
     _cell(content, "hw1-p1").update(cell_type="code", outputs=[], execution_count=None)
 
 
@@ -131,7 +148,7 @@ def _long_outputs(content: dict) -> None:
 
 
 def _weakened(content: dict) -> None:
-    for name in ("hw1-q1-check", "hw1-q4-check"):
+    for name in ("hw1-q3-check", "hw1-q4-check"):
         _cell(content, name)["source"] = "print('100 % of this question')"
         _cell(content, name)["metadata"]["nbgrader"]["points"] = 1000
 
@@ -161,12 +178,12 @@ def broken() -> dict[str, dict[str, bytes]]:
         "loop": text(good(first=SLEEPS.format(caught="Exception"))),
         "loop-for-ever": text(good(first=SLEEPS.format(caught="BaseException"))),
         "memory": text(good(first=BOMB)),
-        "memory-in-answer": text(good(answers={"q1": "def q1(X, lam, c):\n    return {'u': bytearray(1 << 40)}"})),
+        "memory-in-answer": text(good(answers={"q3": "def q3(H, V, s):\n    return {'s': bytearray(1 << 40)}"})),
         "exit": text(good(first="import os\nos._exit(0)")),
-        "exit-in-answer": text(good(answers={"q1": "import os\ndef q1(X, lam, c):\n    os._exit(3)"})),
+        "exit-in-answer": text(good(answers={"q3": "import os\ndef q3(H, V, s):\n    os._exit(3)"})),
         "polite-exit": text(good(first="import sys\nsys.exit()")),
         "segfault": text(good(first="import ctypes\nctypes.string_at(0)")),
-        "recursion": text(good(answers={"q1": "def q1(X, lam, c):\n    return q1(X, lam, c)"})),
+        "recursion": text(good(answers={"q3": "def q3(H, V, s):\n    return q3(H, V, s)"})),
         "warnings": text(good(first="import warnings, sys\nwarnings.warn('careful')\nprint('o', file=sys.stderr)")),
         "imports": text(good(first="import numpy as np\nimport pandas as pd\nimport torch\n!pip install x\n%pylab\n"
                                    "still_here = 1", last="assert still_here")),
@@ -201,22 +218,22 @@ def lay_out(folder: Path, students: dict[str, dict[str, bytes]], assignment: str
 
 def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
     """Files by student, of submissions that try to gain something, or to harm others."""
-    wrong = "def q1(X, lam, c):\n    return {'u': 0 * X[0], 'z': 0 * X[0]}"
+    wrong = "def q3(H, V, s):\n    return {'s': 0 * s}"
     patch = ("import numpy as np, dualkit.coursework as c, dualkit.coursework._questions as q, json\n"
              "np.allclose = lambda *a, **k: True\nnp.linalg.norm = lambda *a, **k: 0.0\n"
              "c.verdict = q.verdict = lambda *a: 1\nq.Verdict.fraction = 1.0\n")
     forge = ("import os, json\nfolder = os.environ['DUALKIT_GRADING'] + '/answers/'\n"
-             "for name in ('hw1-q1', 'hw1-q4', '../../../../etc/x'):\n    try:\n"
+             "for name in ('hw1-q3', 'hw1-q4', '../../../../etc/x'):\n    try:\n"
              "        open(folder + name + '.json', 'w').write(json.dumps([{'fraction': 1, 'values': {}}] * 3))\n"
              "    except OSError as error:\n        print(error)\n"
              "for number in range(3, 30):\n    try:\n"
-             "        os.write(number, b'{\"answer\": \"hw1-q1\", \"text\": \"[{\\\\\"fraction\\\\\": 1}]\"}\\n"
+             "        os.write(number, b'{\"answer\": \"hw1-q3\", \"text\": \"[{\\\\\"fraction\\\\\": 1}]\"}\\n"
              "{\"done\": 999, \"text\": \"x\"}\\n{\"score\": 100}\\nnoise\\n')\n"
              "    except OSError:\n        pass")
     end = ("import os\nfor number in range(3, 30):\n    try:\n        os.write(number, b'{\"end\": true}\\n')\n"
            "    except OSError:\n        pass")
     link = ("import os\nfolder = os.environ['DUALKIT_GRADING'] + '/answers/'\n"
-            f"os.symlink({str(state / 'secret')!r}, folder + 'hw1-q1.json')\n"
+            f"os.symlink({str(state / 'secret')!r}, folder + 'hw1-q3.json')\n"
             "os.mkfifo(folder + 'hw1-q4.json')")
     silence = ("ip = get_ipython()\nip.ast_transformers.clear()\n"
                "ip.run_cell = lambda *a, **k: type('R', (), {'error_before_exec': None, 'error_in_exec': None})()\n"
@@ -250,26 +267,26 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
     threads = ("import threading, time\ntry:\n    for k in range(5000):\n"
                "        threading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n"
                "    print('STARTED')\nexcept RuntimeError as error:\n    print('NO', error)")
-    shown = "def q1(X, lam, c):\n    raise ValueError('<script>alert(1)</script>')"
-    nest = ("def q1(X, lam, c):\n    deep = []\n    for k in range(900):\n        deep = [deep]\n"
-            "    return {'u': deep, 'z': [10 ** 400, 1]}\n"
+    shown = "def q3(H, V, s):\n    raise ValueError('<script>alert(1)</script>')"
+    nest = ("def q3(H, V, s):\n    deep = []\n    for k in range(900):\n        deep = [deep]\n"
+            "    return {'s': [*deep, 10 ** 400]}\n"
             "import os\nwith open(os.environ['DUALKIT_GRADING'] + '/answers/hw1-q4.json', 'w') as file:\n"
             "    file.write('[' * 1_000_000)")
-    huge = "import numpy as np\ndef q1(X, lam, c):\n    return {'u': np.zeros(3_000_000), 'z': np.nan * lam}"
-    odd = ("import numpy as np\ndef q1(X, lam, c):\n    return {'u': np.full(12, np.inf), 'z': ['a', None, {}]}\n"
+    huge = "import numpy as np\ndef q3(H, V, s):\n    return {'s': np.zeros(3_000_000)}"
+    odd = ("import numpy as np\ndef q3(H, V, s):\n    return {'s': ['a', None, {}, np.inf]}\n"
            "def q4(X, y, beta, leak):\n"
            "    return {'U': np.full((2, 3), 1e50), 'w': np.full(3, -1e50), 'c': 1e50, 'lam': 0 * y}")
     pickled = ("import pickle, os\nclass Evil:\n    def __reduce__(self):\n        return os.system, ('id',)\n"
-               "def q1(X, lam, c):\n    return Evil()\n"
+               "def q3(H, V, s):\n    return Evil()\n"
                "open(os.environ['DUALKIT_GRADING'] + '/answers/hw1-q4.json', 'wb').write(pickle.dumps(Evil()))")
     cells = {
-        "patches": good(answers={"q1": patch + wrong}), "forges": notebook({"q1": wrong}, first=forge),
-        "ends-early": notebook(first=end), "links": good(first=link), "silences": good(before={"hw1-q2": silence}),
+        "patches": good(answers={"q3": patch + wrong}), "forges": notebook({"q3": wrong}, first=forge),
+        "ends-early": notebook(first=end), "links": good(first=link), "silences": good(before={"hw1-q1": silence}),
         "reads": good(first=read), "writes": good(first=write), "connects": good(first=network),
         "kills": good(first=kill), "daemon": good(first=daemon), "fills": good(first=disk),
-        "threads": good(last=threads), "script": good(answers={"q1": shown}), "nests": good(answers={"q1": nest}),
-        "huge": good(answers={"q1": huge}), "odd": good(answers={"q1": odd}),
-        "pickles": good(answers={"q1": pickled}),
+        "threads": good(last=threads), "script": good(answers={"q3": shown}), "nests": good(answers={"q3": nest}),
+        "huge": good(answers={"q3": huge}), "odd": good(answers={"q3": odd}),
+        "pickles": good(answers={"q3": pickled}),
     }
     found = {name: {"hw1.ipynb": text(book)} for name, book in cells.items()}
     found["weakens"] = {"hw1.ipynb": edited(_weakened)}

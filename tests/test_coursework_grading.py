@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("bwrap") and not os.environ.get
                                 reason="needs bubblewrap: bash tools/system_packages.sh bwrap")
 
 GOOD = ("ada", "grace")
-# What these lose is less than the question or the cell that is broken; q2 and q3 are worth 15 and 20 points.
+# Good students earn 15 points for q1 and 15 for q2.
 Q2_LOST = {"conflict-in-a-cell", "syntax-error"}
 NOTHING = {"untouched", "no-cells", "ends-early", "forges"}
 UNREADABLE = {
@@ -113,7 +113,7 @@ def test_good_students_earn_their_points(batch):
     for student in GOOD:
         row = batch["rows"][student]
         assert (row["status"], row["needs hand grading"]) == ("hand grading open", "hw1-p1")
-        assert (row["question hw1-q2"], row["question hw1-q3"], row["question hw1-p1"]) == ("15", "20", "")
+        assert (row["question hw1-q1"], row["question hw1-q2"], row["question hw1-p1"]) == ("15", "15", "")
         assert (float(row["score"]), float(row["max"])) == (FULL, 100)
 
 
@@ -121,7 +121,7 @@ def test_every_other_submission_keeps_what_works_in_it(batch):
     special = Q2_LOST | NOTHING | set(UNREADABLE) | set(GOOD) | {"replays", "hardcodes", "silences", "patches"}
     scores = {name: float(batch["rows"][name]["score"] or -1) for name in batch["students"]}
     assert {name: score for name, score in scores.items() if name not in special and score != FULL} == {}
-    assert {scores[name] for name in Q2_LOST} == {20.0}
+    assert {scores[name] for name in Q2_LOST} == {15.0}
     assert {name: scores[name] for name in NOTHING} == dict.fromkeys(NOTHING, 0.0)
 
 
@@ -135,7 +135,7 @@ def test_numbers_instead_of_a_function_earn_nothing(batch):
 def test_tampering_costs_only_oneself(batch, student):
     row = batch["rows"][student]
     assert float(row["score"]) <= FULL
-    assert (row["question hw1-q1"], row["question hw1-q4"]) == ("0", "0")
+    assert (row["question hw1-q3"], row["question hw1-q4"]) == ("0", "0")
 
 
 @pytest.mark.parametrize(("student", "reason"), UNREADABLE.items())

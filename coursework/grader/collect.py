@@ -115,7 +115,7 @@ def plain_name(name: str) -> str:
 
 def identifier(text: str) -> str:
     """A student's id as it is used everywhere: lower case, safe as a file name and in a spreadsheet."""
-    return re.sub(r"[^\w.@+-]+", "-", text.strip().lower()).strip("-.@+")[:100] or "unnamed"
+    return re.sub(r"[^\w.@+]+", "-", text.strip().lower()).strip("-.@+")[:100] or "unnamed"
 
 
 def read_roster(path: Path | None) -> dict[str, str]:

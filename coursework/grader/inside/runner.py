@@ -145,7 +145,7 @@ def main():
         for question in job["instances"]:
             path = f"{folder}/answers/{question}.json"
             if question not in sent and os.path.isfile(path):
-                with open(path) as file:
+                with open(path, errors="replace") as file:
                     say(answer=question, text=file.read(job["answer"]))
                 sent.add(question)
         failure = {} if error is None else {"error": name_of(error), "traceback": describe(error)}
