@@ -1,4 +1,4 @@
-"""What nbgrader's own tools, formgrader above all, need to know: `make formgrader`, or start them in this folder."""
+"""What nbgrader's own tools, formgrader above all, need to know; `make formgrader` starts them in this folder."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ c.CourseDirectory.autograded_directory = os.path.relpath(state / "autograded", r
 c.CourseDirectory.feedback_directory = os.path.relpath(state / "feedback", root)
 
 # nbgrader would replace a question's text by "YOUR ANSWER HERE", and would run submissions on this machine.
-c.GenerateAssignment.preprocessors = [LockCells, ClearMarkedSolutions, ClearOutput, CheckCellMetadata, ComputeChecksums,
-                                      SaveCells]
+c.GenerateAssignment.preprocessors = [LockCells, ClearMarkedSolutions, ClearOutput, CheckCellMetadata,
+                                      ComputeChecksums, SaveCells]
 c.Autograde.sanitize_preprocessors = [RefuseToExecute]
 c.Autograde.autograde_preprocessors = [RefuseToExecute]

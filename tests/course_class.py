@@ -31,8 +31,10 @@ def solve_q1(X, lam, c):
     precise = {"method": "SLSQP", "options": {"ftol": 1e-15, "maxiter": 500}}
     inside = [{"type": "ineq", "fun": lambda v: 1 - np.sum((v[:d] - v[d:]) ** 2)},
               {"type": "ineq", "fun": lambda v: c - v.sum()}]
-    v = minimize(lambda v: -g @ (v[:d] - v[d:]), np.full(2 * d, 0.01), bounds=[(0, None)] * (2 * d),
-                 constraints=inside, **precise).x
+    bounds = [(0, None)] * (2 * d)
+    runs = [minimize(lambda v: -g @ (v[:d] - v[d:]), start, bounds=bounds, constraints=inside, **precise)
+            for start in (0.3 * np.maximum([*g, *-g], 0), np.full(2 * d, 0.01))]
+    v = min(runs, key=lambda run: run.fun if run.success else 0).x
     below = {"type": "ineq", "fun": lambda t: np.concatenate([t[-1] - t[:-1], t[-1] + t[:-1]])}
     t = minimize(lambda t: np.linalg.norm(g - t[:-1]) + c * t[-1], np.append(g / 2, np.abs(g).max()),
                  constraints=below, **precise).x
@@ -261,9 +263,9 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
               "    try:\n        attempt()\n        print('STARTED')\n    except OSError as error:\n"
               "        print('NO', error)\n"
               "threading.Thread(target=time.sleep, args=(999,), daemon=False).start()")
-    disk = ("for k in range(100):\n    try:\n        open(f'/tmp/{k}', 'wb').write(bytes(30_000_000))\n"
+    disk = ("for k in range(100):\n    try:\n        open(f'junk{k}', 'wb').write(bytes(30_000_000))\n"
             "    except OSError as error:\n        print('NO', error)\n        break\nelse:\n    print('FILLED')\n"
-            "import os\nfor k in range(100):\n    if os.path.exists(f'/tmp/{k}'):\n        os.remove(f'/tmp/{k}')")
+            "import os\nfor k in range(100):\n    if os.path.exists(f'junk{k}'):\n        os.remove(f'junk{k}')")
     threads = ("import threading, time\ntry:\n    for k in range(5000):\n"
                "        threading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n"
                "    print('STARTED')\nexcept RuntimeError as error:\n    print('NO', error)")

@@ -71,7 +71,7 @@ def train_deep(X, Y, sizes, beta, seed, steps=1500):
     rng = np.random.default_rng(seed)
     theta = np.concatenate([rng.normal(size=a * b) * np.sqrt(2 / a) for a, b in shapes])
     for b in (0.1 * beta, beta):
-        run = minimize(objective, theta, (b,), jac=True, method="L-BFGS-B",
+        run = minimize(objective, theta, (b,), jac=True, method="L-BFGS-B", 
                        options={"maxiter": steps, "maxfun": 2 * steps})
         theta = run.x
     return layers(theta), run.fun

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from course_class import FULL, ROOT, good, lay_out, notebook, replayed, text
 
-from coursework.grader.instances import secret
+from coursework.grader import instances
 from coursework.grader.settings import Course
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap") and not os.environ.get("CI"),
@@ -64,7 +64,7 @@ def batch(tmp_path_factory):
         students["replays"] = {"hw1.ipynb": text(notebook({"q2": replayed("ada")}))}
         students["hardcodes"] = {"hw1.ipynb": text(notebook({"q2": replayed("hardcodes")}))}
         lay_out(folder, students)
-        secret(Course(state=state))
+        instances.secret(Course(state=state))
         (state / "secret").write_bytes(bytes(range(32)))  # the same instances in every run of this test
         (folder / "linked" / "hw1").mkdir(parents=True)
         (folder / "linked" / "hw1" / "hw1.ipynb").symlink_to(state / "secret")
@@ -161,7 +161,7 @@ def test_table_tells_zero_and_missing_apart(batch):
     ("recursion", "RecursionError"), ("deleted", "deleted cell hw1-q1-check put back"),
     ("duplicated", "cell hw1-q2 occurs 2 times"), ("wrong-types", "is a code cell again"),
     ("reordered", "questions put back in order"), ("renamed", "notebook was called My homework"),
-    ("weakens", "locked cell hw1-q1-check restored"), ("imports", "No module named"),
+    ("weakens", "locked cell hw1-q3-check restored"), ("imports", "No module named"),
     ("flood", "more characters"), ("warnings", "careful"), ("no-metadata", "recognised by its content")])
 def test_student_learns_what_went_wrong(batch, student, said):
     record = json.loads(batch["after"][f"{student}.json"])

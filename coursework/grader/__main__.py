@@ -48,13 +48,13 @@ def run(options: argparse.Namespace) -> None:
             prepare(course, imports)
             print(f"the sandbox with {', '.join(imports)} is tight")
         return
-    from coursework.grader.export import export, summary
     roster = read_roster(options.roster)
     if options.command == "grade":
         from coursework.grader.grade import grade
         limits = replace(course.limits, cell=options.cell_seconds, total=options.total_seconds)
         grade(replace(course, limits=limits), options.submissions, options.assignment, roster, max(1, options.jobs),
               options.regrade)
+    from coursework.grader.export import export, summary
     lines = export(course, roster, options.deadlines or course.state / "deadlines.ini")
     print(summary(lines, time.monotonic() - began))
     print(f"Grades: {course.state / 'grades.csv'}; feedback: {course.state / 'feedback'}")

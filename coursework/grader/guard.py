@@ -9,4 +9,4 @@ class RefuseToExecute(NbGraderPreprocessor):
     """Stands where nbgrader would run a notebook: that would be without a sandbox."""
 
     def preprocess(self, nb, resources):
-        raise RuntimeError("submissions are graded by `make grade SUBMISSIONS=folder`, in a sandbox; not by nbgrader")
+        raise RuntimeError("submissions are graded in a sandbox by `make grade SUBMISSIONS=folder`")

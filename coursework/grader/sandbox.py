@@ -23,7 +23,7 @@ from coursework.grader import runtime, seccomp
 from coursework.grader.settings import MIB, Course, Limits, Refusal
 
 INSIDE = Path(__file__).parent / "inside"
-HOME = "/home/student"
+HOME = "/student"
 INSTALL = "install it with `bash tools/system_packages.sh bwrap`"
 ENVIRONMENT = {"HOME": HOME, "TMPDIR": HOME, "LANG": "C.UTF-8", "PATH": "/python/bin",
                "LD_LIBRARY_PATH": "/python/lib",

@@ -45,14 +45,14 @@ def _():
 
 @probe("list a folder outside")
 def _():
-    known = {"cache", "dev", "env", "grader", "home", "python", "tmp", "lib", "lib64"}
+    known = {"cache", "dev", "env", "grader", "python", "student", "tmp", "lib", "lib64"}
     return set(os.listdir("/")) - known or any(os.path.exists(place) for place in job["roots"] if place != "/")
 
 
 @probe("write outside")
 def _():
-    folders = ["/", "/dev", "/dev/shm", "/env", "/env/dualkit", "/env/numpy", "/python/lib", "/grader", "/cache",
-               "/lib64", "/home", os.path.dirname(job["canary"])]
+    folders = [f"/{name}" for name in os.listdir("/") if name not in ("student", "tmp")]
+    folders += ["/", "/dev/shm", "/env/dualkit", "/env/numpy", "/python/lib", os.path.dirname(job["canary"])]
     return any([possible(lambda f=f: open(f"{f}/probe", "w")) for f in folders] +
                [possible(os.remove, "/grader/runner.py"), possible(open, "/grader/runner.py", "a")])
 
@@ -110,7 +110,7 @@ def _():
     block, names = bytes(1 << 20), []
     try:
         for number in range(4):
-            names.append(f"/tmp/probe{number}")
+            names.append(f"probe{number}")
             with open(names[-1], "wb") as file:
                 for _ in range(job["scratch"] // 3 >> 20):
                     file.write(block)
