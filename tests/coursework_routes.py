@@ -18,7 +18,8 @@ def convex(objective, constraints=(), tolerance=1e-8):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the verdict judges the accuracy
         cp.Problem(cp.Minimize(objective), list(constraints)).solve(
-            solver="CLARABEL", tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance)
+            solver="CLARABEL", tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance
+        )
 
 
 def units(H, gains, tiny=1e-9):
@@ -29,23 +30,34 @@ def units(H, gains, tiny=1e-9):
 
 
 def from_features(objective, n, K, m, seeds=4):
-    """Minimise over non-negative hidden outputs A (n, m) and output weights W (m, K) by projected quasi-Newton steps.
+    """Minimise over hidden outputs A >= 0, (n, m), and output weights W, (m, K), by projected quasi-Newton steps.
 
     `objective` maps the outputs A W to the loss and its gradient; beta is its third value.
     """
+
     def split(theta):
-        return theta[:n * m].reshape(n, m), theta[n * m:].reshape(m, K)
+        return theta[: n * m].reshape(n, m), theta[n * m :].reshape(m, K)
 
     def cost(theta):
         A, W = split(theta)
         value, G, beta = objective(A @ W)
-        return value + 0.5 * beta * theta @ theta, np.concatenate([(G @ W.T).ravel(), (A.T @ G).ravel()]) + beta * theta
+        return value + 0.5 * beta * theta @ theta, np.concatenate(
+            [(G @ W.T).ravel(), (A.T @ G).ravel()]
+        ) + beta * theta
 
     bounds, runs = [(0, None)] * (n * m) + [(None, None)] * (m * K), []
     for seed in range(seeds):
         start = np.random.default_rng(seed).uniform(-1, 1, (n + K) * m) + np.repeat([1, 0], [n * m, K * m])
-        runs.append(minimize(cost, start, jac=True, bounds=bounds, method="L-BFGS-B",
-                             options={"maxiter": 5000, "maxfun": 9000, "ftol": 1e-16, "gtol": 1e-11}))
+        runs.append(
+            minimize(
+                cost,
+                start,
+                jac=True,
+                bounds=bounds,
+                method="L-BFGS-B",
+                options={"maxiter": 5000, "maxfun": 9000, "ftol": 1e-16, "gtol": 1e-11},
+            )
+        )
     return split(min(runs, key=lambda run: run.fun).x)
 
 
@@ -71,14 +83,15 @@ def train_deep(X, Y, sizes, beta, seed, steps=1500):
     rng = np.random.default_rng(seed)
     theta = np.concatenate([rng.normal(size=a * b) * np.sqrt(2 / a) for a, b in shapes])
     for b in (0.1 * beta, beta):
-        run = minimize(objective, theta, (b,), jac=True, method="L-BFGS-B", 
-                       options={"maxiter": steps, "maxfun": 2 * steps})
+        run = minimize(
+            objective, theta, (b,), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxfun": 2 * steps}
+        )
         theta = run.x
     return layers(theta), run.fun
 
 
 def nearest(H, y, beta):
-    """Minimise 0.5 ||H g + c - y||^2 + beta sum g over g >= 0 and c by Lawson and Hanson's least distance method."""
+    """Minimise 0.5 ||H g + c - y||^2 + beta sum g over g >= 0 and c by the method of Lawson and Hanson."""
     H, y = H - H.mean(axis=0), y - y.mean()
     E = np.vstack([-H, H.T @ y - beta])
     u, _ = nnls(E, np.eye(len(E))[-1], maxiter=10_000)
@@ -108,5 +121,7 @@ def garbage(draw, question):
         scale = draw(st.sampled_from([0.0, 1e-320, 1e-9, 0.1, 1.0, 1e6, 1e80, 1e307]))
         answer[name] = scale * kind(numbers)
         if draw(st.integers(0, 9)) == 0:
-            answer[name] = draw(st.sampled_from([None, "text", [], [[1.0], [1.0, 2.0]], np.nan, [1j], {}, object()]))
+            answer[name] = draw(
+                st.sampled_from([None, "text", [], [[1.0], [1.0, 2.0]], np.nan, [1j], {}, object()])
+            )
     return answer

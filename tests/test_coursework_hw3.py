@@ -23,8 +23,11 @@ def leaky_support(lam, a):
 
 def stack(lams, networks):
     m = max(len(w) for _, w in networks)
-    return {"lam": np.array(lams), "U": np.array([np.pad(U, ((0, 0), (0, m - U.shape[1]))) for U, _ in networks]),
-            "w": np.array([np.pad(w, (0, m - len(w))) for _, w in networks])}
+    return {
+        "lam": np.array(lams),
+        "U": np.array([np.pad(U, ((0, 0), (0, m - U.shape[1]))) for U, _ in networks]),
+        "w": np.array([np.pad(w, (0, m - len(w))) for _, w in networks]),
+    }
 
 
 def solve_leaky(X, y, betas, a):
@@ -59,9 +62,11 @@ def solve_lines(X, y, beta):
     side = np.rint(X @ X[first].T / np.outer(length, length[first]))
     patterns = np.array([side @ np.array(s) > 0 for s in product((-1, 1), repeat=4)], dtype=float).T
     V, W = cp.Variable((6, 16)), cp.Variable((6, 16))
-    convex(0.5 * cp.sum_squares(cp.sum(cp.multiply(patterns, X @ (V - W)), axis=1) - y)
-           + beta * (cp.sum(cp.norm(V, 2, axis=0)) + cp.sum(cp.norm(W, 2, axis=0))),
-           [cp.multiply(2 * patterns - 1, X @ V) >= 0, cp.multiply(2 * patterns - 1, X @ W) >= 0])
+    convex(
+        0.5 * cp.sum_squares(cp.sum(cp.multiply(patterns, X @ (V - W)), axis=1) - y)
+        + beta * (cp.sum(cp.norm(V, 2, axis=0)) + cp.sum(cp.norm(W, 2, axis=0))),
+        [cp.multiply(2 * patterns - 1, X @ V) >= 0, cp.multiply(2 * patterns - 1, X @ W) >= 0],
+    )
     Z = np.hstack([V.value, W.value])
     size = np.maximum(np.linalg.norm(Z, axis=0), 1e-12)
     U, w = units(Z / size, size * np.repeat([1, -1], 16))
@@ -100,7 +105,7 @@ SOLVERS = {"hw3-q1": solve_leaky, "hw3-q2": solve_weighted, "hw3-q3": solve_line
 
 @pytest.mark.parametrize("question", SOLVERS)
 def test_a_general_solver_answers_the_question(question):
-    for student in IDS[:3 if question == "hw3-q4" else 20]:
+    for student in IDS[: 3 if question == "hw3-q4" else 20]:
         mine = instance(question, student)
         result = verdict(question, mine, SOLVERS[question](**mine))
         assert result.fraction == pytest.approx(1), f"{student}\n{result}"
@@ -202,10 +207,31 @@ def test_the_support_of_lines_is_the_largest_pull():
     assert 0.9 * hw3.line_support(mine["X"], lam) < pull.max() <= hw3.line_support(mine["X"], lam) * (1 + 1e-12)
 
 
+def test_the_support_of_leaky_units_is_the_largest_pull():
+    rng = np.random.default_rng(0)
+    lam, z = rng.normal(size=4), rng.normal(size=(4, 200_000))
+    pull = np.abs(lam @ np.maximum(z, 0.3 * z)) / np.linalg.norm(z, axis=0)
+    assert 0.98 * leaky_support(lam, 0.3) < pull.max() <= leaky_support(lam, 0.3) * (1 + 1e-12)
+
+
+def test_the_angle_bound_is_a_bound():
+    rng = np.random.default_rng(0)
+    h = np.abs(rng.normal(size=(4, 100_000)))
+    h /= np.linalg.norm(h, axis=0)
+    for _ in range(20):
+        Lam = rng.normal(size=(4, 3))
+        assert np.linalg.norm(Lam.T @ h, axis=0).max() <= angle_bound(Lam)
+
+
 def test_leaky_instances_are_alike():
     def statistic(X, y, betas, a):
-        return [np.sum(y > 0) * np.sum(y < 0), np.linalg.cond(X), np.linalg.norm(y), *(betas / np.linalg.norm(y)),
-                np.abs(y).min()]
+        return [
+            np.sum(y > 0) * np.sum(y < 0),
+            np.linalg.cond(X),
+            np.linalg.norm(y),
+            *(betas / np.linalg.norm(y)),
+            np.abs(y).min(),
+        ]
 
     low, high = spread("hw3-q1", statistic)
     assert low[0] == high[0] == 24

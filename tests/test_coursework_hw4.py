@@ -28,7 +28,7 @@ def spline(u, b, gains, c, lam):
 
 
 def solve_one_sided(x, y, beta):
-    H, u, b = (A[..., :len(x)] for A in hinges(x))
+    H, u, b = (A[..., : len(x)] for A in hinges(x))
     gains, c, lam = cp.Variable(len(x)), cp.Variable(), cp.Variable(len(x))
     convex(cp.norm1(H @ gains + c - y) + beta * cp.norm1(gains))
     convex(-lam @ y, [cp.abs(lam) <= 1, cp.sum(lam) == 0, cp.abs(H.T @ lam) <= beta])
@@ -59,7 +59,9 @@ def solve_exponential(X, y, omega, beta):
 
 
 def solve_smoothed(X, Y, beta):
-    A, W = from_features(lambda F: (np.sum(np.logaddexp.reduce(F, axis=1)) - np.sum(Y * F), softmax(F) - Y, beta), *Y.shape, 8)
+    A, W = from_features(
+        lambda F: (np.sum(np.logaddexp.reduce(F, axis=1)) - np.sum(Y * F), softmax(F) - Y, beta), *Y.shape, 8
+    )
     Lam = Y - softmax(A @ W)
     return {"U": X.T @ A, "W": W, "Lam": Lam * min(1, beta / angle_bound(Lam))}
 
@@ -84,12 +86,14 @@ def test_one_sided_units_need_their_own_dual_problem(name):
         if name == "both sides":
             answer["u"], answer["b"] = -answer["u"], -answer["b"]
         elif name == "squared loss":
-            H, u, b = (A[..., :len(x)] for A in hinges(x))
+            H, u, b = (A[..., : len(x)] for A in hinges(x))
             gains, c = cp.Variable(len(x)), cp.Variable()
             convex(0.5 * cp.sum_squares(H @ gains + c - y) + beta * cp.norm1(gains))
             lam = np.sign(y - H @ gains.value - c.value)
             lam -= lam.mean()
-            answer = spline(u, b, gains.value, c.value, lam * min(1 / np.abs(lam).max(), beta / np.abs(lam @ H).max()))
+            answer = spline(
+                u, b, gains.value, c.value, lam * min(1 / np.abs(lam).max(), beta / np.abs(lam @ H).max())
+            )
         elif name == "dual point too steep":
             answer["lam"] = 1.01 * answer["lam"]
         else:
@@ -156,7 +160,10 @@ def test_smoothing_changes_the_gains(name):
             answer = solve_smoothed(X, used, beta)
         else:
             network = solve(X, hard, beta, activation="relu", loss="cross-entropy").network
-            answer = {"U": np.hstack([U for U, _ in network.branches]), "W": np.vstack([W for _, W in network.branches])}
+            answer = {
+                "U": np.hstack([U for U, _ in network.branches]),
+                "W": np.vstack([W for _, W in network.branches]),
+            }
         p = softmax(np.maximum(X @ answer["U"], 0) @ answer["W"])
         Lam = (hard if name == "dual point of one-hot labels" else Y) - p
         answer["Lam"] = Lam * min(1, beta / angle_bound(Lam))
@@ -166,14 +173,17 @@ def test_smoothing_changes_the_gains(name):
 
 def test_one_sided_instances_are_alike():
     """By linear programming: the number of kinks, how much the fit pays, and how far it is from a constant."""
+
     def statistic(x, y, beta):
         n = len(x)
         H = np.maximum(x[:, None] - x[:-1], 0)
         A = np.hstack([H, -H, np.ones((n, 1)), -np.eye(n)])
         c = np.concatenate([np.full(2 * n - 2, beta), [0], np.ones(n)])
         A = np.vstack([A, A * np.r_[-np.ones(2 * n - 1), np.ones(n)]])
-        run = linprog(c, A, np.concatenate([y, -y]), bounds=[(0, None)] * (2 * n - 2) + [(None, None)] + [(0, None)] * n)
-        return [np.sum(run.x[:2 * n - 2] > 1e-7), run.fun, run.fun / np.abs(y - np.median(y)).sum()]
+        run = linprog(
+            c, A, np.concatenate([y, -y]), bounds=[(0, None)] * (2 * n - 2) + [(None, None)] + [(0, None)] * n
+        )
+        return [np.sum(run.x[: 2 * n - 2] > 1e-7), run.fun, run.fun / np.abs(y - np.median(y)).sum()]
 
     low, high = spread("hw4-q1", statistic, 300)
     assert 4 <= low[0] and high[0] <= 11
@@ -183,10 +193,15 @@ def test_one_sided_instances_are_alike():
 
 def test_convex_instances_are_alike():
     """The number of units, what the sign constraint costs, and how far the fit is from a constant."""
+
     def statistic(x, y, beta):
         H, _, _ = hinges(x)
         gains, best = nearest(H, y, beta)
-        return [np.sum(gains > 1e-6), nearest(np.hstack([H, -H]), y, beta)[1] / best, best / (0.5 * len(y) * y.var())]
+        return [
+            np.sum(gains > 1e-6),
+            nearest(np.hstack([H, -H]), y, beta)[1] / best,
+            best / (0.5 * len(y) * y.var()),
+        ]
 
     low, high = spread("hw4-q2", statistic)
     assert 4 <= low[0] and high[0] <= 7

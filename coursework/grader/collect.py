@@ -33,6 +33,13 @@ class File:
     path: Path
     inside: str = ""
 
+    def mark(self) -> int:
+        """A number that changes with the content, for what cannot be unpacked: checksum in a zip, else length."""
+        if not self.inside:
+            return self.path.lstat().st_size
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.getinfo(self.inside).CRC
+
     def read(self, most: int = LARGEST) -> bytes:
         """Return its bytes; Unreadable if it is a link, no plain file, or too long."""
         try:

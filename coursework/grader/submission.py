@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import re
-import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import nbformat
 
+import dualkit.coursework
 from coursework.grader import execute, preflight, records
-from coursework.grader.collect import File, Submission, notebooks, plain_name
+from coursework.grader.collect import Submission, notebooks, plain_name
 from coursework.grader.instances import as_data, draw
 from coursework.grader.preflight import Unreadable
 from coursework.grader.sandbox import Sandbox
@@ -25,14 +26,10 @@ ENGINE = "1"  # another number grades everything again
 
 def fingerprint(assignment: Assignment, release: str) -> bytes:
     """What a grade depends on besides the submission: the questions and the notebook handed out."""
-    sources = {inspect.getsource(sys.modules[f]) for q in assignment.questions
-               for f in (q.verify.__module__, q.draw.__module__)}
-    return hashlib.sha256("\0".join([ENGINE, release, *sorted(sources)]).encode()).digest()
-
-
-def _size(file: File) -> int:
-    """Its length, as a first sign of change: what cannot be unpacked has no content to tell it by."""
-    return file.path.lstat().st_size
+    folder = Path(dualkit.coursework.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in (*sorted(folder.glob("_[a-z]*.py")),
+                                                             folder / f"{assignment.name}.py")]
+    return hashlib.sha256("\0".join([ENGINE, release, *sources]).encode()).digest()
 
 
 def choose(found: list[tuple[str, bytes]], files: list[str], assignment: str,
@@ -64,12 +61,15 @@ def choose(found: list[tuple[str, bytes]], files: list[str], assignment: str,
 
 def timestamp(submission: Submission) -> str:
     """When it was handed in, in UTC, from the timestamp.txt that nbgrader writes; "" if unknown."""
-    from nbgrader.utils import parse_utc
     for file in submission.files:
         if file.name == "timestamp.txt":
             try:
-                return parse_utc(file.read(1000).decode().strip()).replace(tzinfo=UTC).isoformat()
-            except (ValueError, OverflowError, Unreadable, TypeError):
+                day, hour, *zone = file.read(100).decode().split()
+                moment = datetime.fromisoformat(f"{day} {hour}")
+                if moment.tzinfo is None:
+                    moment = moment.replace(tzinfo=ZoneInfo(zone[0] if zone else "UTC"))
+                return moment.astimezone(UTC).isoformat()
+            except (ValueError, OverflowError, OSError, KeyError, Unreadable):
                 return ""
     return ""
 
@@ -89,7 +89,7 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
     try:
         if submission.problem:
             raise Unreadable(submission.problem)
-        digest.update(repr([(file.name, _size(file)) for file in submission.files]).encode())
+        digest.update(repr([(file.name, file.mark()) for file in submission.files]).encode())
         found = notebooks(submission.files)
         for name, data in found:
             digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
@@ -112,8 +112,8 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
         record["reason"] = "the file is too large to be read"
         record["human"].append("submission cannot be read")
     except execute.Trouble as error:
-        record.update(reason=f"the sandbox did not start: {error}", retry=True)
-        record["human"].append("grade again")
+        record.update(reason="the grader could not run it", retry=True)
+        record["human"].append(f"grade again; the sandbox did not start: {error}")  # not for the student
     if regrade or not _done(course, record, digest.hexdigest()):
         record.update(key=digest.hexdigest(), seconds=round(time.monotonic() - began, 2))
         records.save(course, record)

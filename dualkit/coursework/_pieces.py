@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._questions import Answer, Condition
+from dualkit.coursework._questions import Answer, Condition, Instance
 
 LARGEST = 1e6  # entries beyond it are refused: products of them may overflow
 
@@ -31,17 +31,23 @@ def chain(answer: Answer, names: Sequence[str]) -> Iterator[Condition]:
 
 def below(text: str, found: float, most: float, weight: float = 0.0, slack: float = 1e-9) -> Condition:
     """Return the condition that a number is at most `most`, up to rounding."""
-    return Condition(f"{text}, found {found:.10g} against {most:.10g}",
-                     bool(found <= most + slack * max(1.0, abs(most))), weight)
+    return Condition(
+        f"{text}, found {found:.10g} against {most:.10g}", bool(found <= most + slack * max(1.0, abs(most))), weight
+    )
 
 
-def certified(primal: float, dual: float, tiers: Sequence[tuple[float, float]], what: str = "") -> Iterator[Condition]:
-    """Yield the conditions on the gap relative to the objective of the network, one for each (tolerance, weight)."""
+def certified(
+    primal: float, dual: float, tiers: Sequence[tuple[float, float]], what: str = ""
+) -> Iterator[Condition]:
+    """Yield the conditions on the gap relative to the network's objective, one for each (tolerance, weight)."""
     gap = (primal - dual) / abs(primal)
     for tolerance, weight in tiers:
-        yield Condition(f"{what}your network has the objective {primal:.9g}, your dual point proves {dual:.9g}: the gap "
-                        f"relative to the objective must be at most {tolerance:.0e}, found {gap:.1e}",
-                        bool(abs(gap) <= tolerance), weight)
+        yield Condition(
+            f"{what}your network has the objective {primal:.9g}, your dual point proves {dual:.9g}: the gap "
+            f"relative to the objective must be at most {tolerance:.0e}, found {gap:.1e}",
+            bool(abs(gap) <= tolerance),
+            weight,
+        )
 
 
 def decay(*weights: Array) -> float:
@@ -56,7 +62,7 @@ def rotation(k: int, rng: Generator) -> Array:
 
 
 def angle_bound(Lam: Array) -> float:
-    """Return a bound on ||Lam^T h||_2 over h >= 0, ||h||_2 <= 1: products of rows at obtuse angles count as zero."""
+    """Return a bound on ||Lam^T h||_2 over h >= 0, ||h||_2 <= 1: products of obtuse rows count as zero."""
     return float(np.sqrt(np.linalg.eigvalsh(np.maximum(Lam @ Lam.T, 0))[-1]))
 
 
@@ -75,4 +81,12 @@ def class_domain(Y: Array, Lam: Array) -> Iterator[Condition]:
     """Yield the conditions that a dual point is in the domain of the conjugate of cross-entropy."""
     off, lowest = float(np.abs(Lam.sum(axis=1)).max()), float((Y - Lam).min())
     yield Condition(f"the rows of Lam must add up to zero, largest sum found {off:.2e}", bool(off <= 1e-9))
-    yield Condition(f"the rows of Y - Lam must be probabilities, smallest entry found {lowest:.3g}", bool(lowest >= 0))
+    yield Condition(
+        f"the rows of Y - Lam must be probabilities, smallest entry found {lowest:.3g}", bool(lowest >= 0)
+    )
+
+
+def two_layers(given: Instance, point: str, outer: str) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes of an answer of hidden weights U, output weights and a dual point."""
+    (n, d), K = given["X"].shape, given["Y"].shape[1:] if "Y" in given else ()
+    return {"U": (d, None), outer: (None, *K), point: (n, *K)}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._pieces import angle_bound, below, certified, chain, decay, rotation, sane
+from dualkit.coursework._pieces import angle_bound, below, certified, chain, decay, rotation, sane, two_layers
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import random_whitened_rows
 
@@ -22,11 +22,13 @@ def _draw_leaky(rng: Generator) -> Instance:
     for s, length in ((1.0, 3.0), (-1.0, 1.6)):
         part = np.where(sign == s, size, 0.0)
         y += s * length * rng.uniform(0.97, 1.03) * part / np.linalg.norm(part)
-    plus, minus = np.linalg.norm(np.maximum(y, 0)), np.linalg.norm(np.maximum(-y, 0))
-    # Weight decay in units of a scale that keeps the two problems away from every change of structure.
-    scale = np.sqrt(1 + a**2) * (minus - a**2 * plus) / (1 - a**2)
-    betas = np.array([0.45 * scale, 0.5 * (scale + np.hypot(plus, a * minus))])
-    return {"X": random_whitened_rows(n, d, rng), "y": rng.permutation(rng.choice([-1, 1]) * y), "betas": betas, "a": a}
+    betas = np.array([0.68, 2.27]) * rng.uniform(0.97, 1.03, 2)  # far from every change of structure
+    return {
+        "X": random_whitened_rows(n, d, rng),
+        "y": rng.permutation(rng.choice([-1, 1]) * y),
+        "betas": betas,
+        "a": a,
+    }
 
 
 def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
@@ -39,7 +41,9 @@ def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
         lam, U, w, name = answer["lam"][k], answer["U"][k], answer["w"][k], f"beta = {beta:.4g}: "
         p, q = np.sum(np.maximum(lam, 0) ** 2), np.sum(np.maximum(-lam, 0) ** 2)
         support = np.sqrt(max(p + a**2 * q, a**2 * p + q))
-        feasible = below(f"{name}the dual constraint is max |lam^T phi(Xu)| <= beta over ||u||_2 <= 1", support, beta)
+        feasible = below(
+            f"{name}the dual constraint is max |lam^T phi(Xu)| <= beta over ||u||_2 <= 1", support, beta
+        )
         yield feasible
         if feasible.holds:
             Z = X @ U
@@ -51,15 +55,21 @@ def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
 def _draw_weighted(rng: Generator) -> Instance:
     n, d, K, beta = 10, 12, 3, 1.0
     classes = np.repeat(np.arange(K), (4, 3, 3))
-    omega = np.concatenate([rng.permutation(np.geomspace(0.4, 2.5, k)) for k in (4, 3, 3)]) * rng.uniform(0.95, 1.05, n)
-    size = np.concatenate([rng.permutation(np.geomspace(0.7, 1.5, k)) for k in (4, 3, 3)]) * rng.uniform(0.95, 1.05, n)
+    omega, size = (
+        np.concatenate([rng.permutation(np.geomspace(*ends, k)) for k in (4, 3, 3)]) * rng.uniform(0.95, 1.05, n)
+        for ends in ((0.4, 2.5), (0.7, 1.5))
+    )
     for k, pull in enumerate(rng.permutation([2.6, 1.9, 0.75]) * rng.uniform(0.97, 1.03, K)):
         mine = classes == k
         size[mine] *= pull * beta / np.linalg.norm((omega * size)[mine])
     corners = (np.eye(K) - 1 / K) @ rotation(K, rng) / np.sqrt(1 - 1 / K)
     order = rng.permutation(n)
-    return {"X": random_whitened_rows(n, d, rng), "Y": (size[:, None] * corners[classes])[order],
-            "omega": omega[order], "beta": beta}
+    return {
+        "X": random_whitened_rows(n, d, rng),
+        "Y": (size[:, None] * corners[classes])[order],
+        "omega": omega[order],
+        "beta": beta,
+    }
 
 
 def _verify_weighted(given: Instance, answer: Answer) -> Iterator[Condition]:
@@ -69,8 +79,12 @@ def _verify_weighted(given: Instance, answer: Answer) -> Iterator[Condition]:
         return
     X, Y, omega, beta = given["X"], given["Y"], given["omega"][:, None], float(given["beta"])
     Lam, U, W = answer["Lam"], answer["U"], answer["W"]
-    feasible = below("the dual point needs support(Lam) <= beta; the bound on the support from the angles between the "
-                     "rows of Lam must be at most beta", angle_bound(Lam), beta)
+    feasible = below(
+        "the dual point needs support(Lam) <= beta; the bound on the support from the angles between the "
+        "rows of Lam must be at most beta",
+        angle_bound(Lam),
+        beta,
+    )
     yield feasible
     if feasible.holds:
         F = np.maximum(X @ U, 0) @ W
@@ -115,7 +129,9 @@ def _verify_lines(given: Instance, answer: Answer) -> Iterator[Condition]:
         yield from problems
         return
     X, y, beta, lam, U, w = given["X"], given["y"], float(given["beta"]), answer["lam"], answer["U"], answer["w"]
-    feasible = below("the dual constraint is max |lam^T (Xu)_+| <= beta over ||u||_2 <= 1", line_support(X, lam), beta)
+    feasible = below(
+        "the dual constraint is max |lam^T (Xu)_+| <= beta over ||u||_2 <= 1", line_support(X, lam), beta
+    )
     yield feasible
     if feasible.holds:
         primal = 0.5 * np.sum((np.maximum(X @ U, 0) @ w - y) ** 2) + beta * decay(U, w)
@@ -143,43 +159,77 @@ def _verify_deep(given: Instance, answer: Answer) -> Iterator[Condition]:
         found = decay(*(answer[name] for name in names))
         formula = DEPTH / 2 * np.sum(np.diag(Y) ** (2 / DEPTH))
         for part, weight in ((0.999, 0.3), (0.98, 0.25), (0.96, 0.25)):
-            yield Condition(f"the weight decay must be at most {part:g} times the parallel formula {formula:.5f}, found "
-                            f"{found:.5f}, {found / formula:.5f} times", bool(found <= part * formula), weight)
-
-
-def _network(given: Instance, point: str, outer: str) -> dict[str, tuple[int | None, ...]]:
-    (n, d), K = given["X"].shape, given["Y"].shape[1:] if "Y" in given else ()
-    return {"U": (d, None), outer: (None, *K), point: (n, *K)}
+            yield Condition(
+                f"the weight decay must be at most {part:g} times the parallel formula {formula:.5f}, found "
+                f"{found:.5f}, {found / formula:.5f} times",
+                bool(found <= part * formula),
+                weight,
+            )
 
 
 assignment = Assignment(
     name="hw3",
     title="ReLU networks on structured data",
-    goals=("find the feature set of an activation that the book does not treat, with its support function",
-           "turn optimality conditions of a weighted loss into units, and certify them",
-           "split a gauge into the units that attain it",
-           "build a standard network that is better than the parallel optimum"),
+    goals=(
+        "find the feature set of an activation that the book does not treat, with its support function",
+        "turn optimality conditions of a weighted loss into units, and certify them",
+        "split a gauge into the units that attain it",
+        "build a standard network that is better than the parallel optimum",
+    ),
     hours=7,
     imports=("numpy", "scipy", "matplotlib"),
     questions=(
-        Question("hw3-q1", "Leaky units on whitened data", 20, _draw_leaky,
-                 lambda given: {"lam": (2, 10), "U": (2, 12, None), "w": (2, None)}, _verify_leaky),
-        Question("hw3-q2", "Samples that count differently", 20, _draw_weighted,
-                 lambda given: _network(given, "Lam", "W"), _verify_weighted),
-        Question("hw3-q3", "Samples on orthogonal lines", 25, _draw_lines,
-                 lambda given: _network(given, "lam", "w"), _verify_lines),
-        Question("hw3-q4", "Beat the formula", 15, _draw_deep,
-                 lambda given: {f"W{k + 1}": (4 if k == 0 else None, 4 if k == DEPTH - 1 else None)
-                                for k in range(DEPTH)}, _verify_deep, most=12),
+        Question(
+            "hw3-q1",
+            "Leaky units on whitened data",
+            20,
+            _draw_leaky,
+            lambda given: {"lam": (2, 10), "U": (2, 12, None), "w": (2, None)},
+            _verify_leaky,
+        ),
+        Question(
+            "hw3-q2",
+            "Samples that count differently",
+            20,
+            _draw_weighted,
+            lambda given: two_layers(given, "Lam", "W"),
+            _verify_weighted,
+        ),
+        Question(
+            "hw3-q3",
+            "Samples on orthogonal lines",
+            25,
+            _draw_lines,
+            lambda given: two_layers(given, "lam", "w"),
+            _verify_lines,
+        ),
+        Question(
+            "hw3-q4",
+            "Beat the formula",
+            15,
+            _draw_deep,
+            lambda given: {
+                f"W{k + 1}": (4 if k == 0 else None, 4 if k == DEPTH - 1 else None) for k in range(DEPTH)
+            },
+            _verify_deep,
+            most=12,
+        ),
     ),
     proofs=(
-        Proof("hw3-p1", "What samples on orthogonal lines cost", 20, (
-            "the feature set is described for all unit weights, and only the part of the weights in the span of the "
-            "samples is charged (4 points)",
-            "the support function is derived for both signs of the output weight, ties and empty sides included (5 points)",
-            "a lower bound on the cost of given outputs is proved for every network, with every inequality justified "
-            "(6 points)",
-            "a network that attains the bound is constructed, its units are counted, and degenerate cases (a side that "
-            "is off) are covered (5 points)")),
+        Proof(
+            "hw3-p1",
+            "What samples on orthogonal lines cost",
+            20,
+            (
+                "the feature set is described for all input weights; only their part in the span of the samples is "
+                "charged (4 points)",
+                "the support function is derived for both signs of the output weight, ties and empty sides "
+                "included (5 points)",
+                "a lower bound on the cost of given outputs is proved for every network, each inequality with its "
+                "reason (6 points)",
+                "a network that attains the bound is constructed, its units are counted, degenerate cases (a side "
+                "that is off) are covered (5 points)",
+            ),
+        ),
     ),
 )

@@ -18,6 +18,7 @@ from dualkit.coursework._pieces import (
     decay,
     entropy,
     sane,
+    two_layers,
 )
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import random_whitened_rows
@@ -45,8 +46,10 @@ def _signs(values: Array, what: str) -> Condition:
 
 def _centred(lam: Array) -> Condition:
     total = float(lam.sum())
-    return Condition(f"the constant c is free, so the entries of lam must add up to zero, found {total:.2e}",
-                     bool(abs(total) <= 1e-8))
+    return Condition(
+        f"the constant c is free, so the entries of lam must add up to zero, found {total:.2e}",
+        bool(abs(total) <= 1e-8),
+    )
 
 
 def _draw_one_sided(rng: Generator) -> Instance:
@@ -66,11 +69,18 @@ def _verify_one_sided(given: Instance, answer: Answer) -> Iterator[Condition]:
         hinges = np.maximum(x[:, None] - x, 0)
         conditions = [
             _signs(answer["u"], "every unit must open to the right: the smallest u must be >= 0"),
-            below("the dual point must be in the domain of the conjugate of the loss: max |lam_i| <= 1",
-                  np.abs(lam).max(), 1.0),
+            below(
+                "the dual point must be in the domain of the conjugate of the loss: max |lam_i| <= 1",
+                np.abs(lam).max(),
+                1.0,
+            ),
             _centred(lam),
-            below("the dual constraint is max |sum lam_i (x_i - t)_+| <= beta over all kinks t",
-                  np.abs(lam @ hinges).max(), beta)]
+            below(
+                "the dual constraint is max |sum lam_i (x_i - t)_+| <= beta over all kinks t",
+                np.abs(lam @ hinges).max(),
+                beta,
+            ),
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
         primal = np.abs(_predict(x, answer) - y).sum() + beta * decay(answer["u"], answer["w"])
@@ -95,8 +105,13 @@ def _verify_convex(given: Instance, answer: Answer) -> Iterator[Condition]:
         conditions = [
             _signs(answer["w"], "the function must be convex by its weights: the smallest w must be >= 0"),
             _centred(lam),
-            below("no unit that is allowed may pull by more than beta: the largest of sum lam_i (x_i - t)_+ and "
-                  "sum lam_i (t - x_i)_+ over all kinks t must be <= beta", pull, beta)]
+            below(
+                "no unit that is allowed may pull by more than beta: the largest of sum lam_i (x_i - t)_+ and "
+                "sum lam_i (t - x_i)_+ over all kinks t must be <= beta",
+                pull,
+                beta,
+            ),
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
         primal = 0.5 * np.sum((_predict(x, answer) - y) ** 2) + beta * decay(answer["u"], answer["w"])
@@ -121,9 +136,13 @@ def _verify_exponential(given: Instance, answer: Answer) -> Iterator[Condition]:
     if not conditions:
         support = max(np.linalg.norm(np.maximum(lam, 0)), np.linalg.norm(np.maximum(-lam, 0)))
         conditions = [
-            Condition(f"the dual point must be in the domain of the conjugate of the loss: min y_i lam_i >= 0, found "
-                      f"{np.min(y * lam):.3g}", bool(np.min(y * lam) >= 0)),
-            below("the dual constraint is max |lam^T (Xu)_+| <= beta over ||u||_2 <= 1", support, beta)]
+            Condition(
+                f"the dual point must be in the domain of the conjugate of the loss: min y_i lam_i >= 0, found "
+                f"{np.min(y * lam):.3g}",
+                bool(np.min(y * lam) >= 0),
+            ),
+            below("the dual constraint is max |lam^T (Xu)_+| <= beta over ||u||_2 <= 1", support, beta),
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
         a = y * lam
@@ -136,14 +155,10 @@ def _draw_smoothed(rng: Generator) -> Instance:
     K, counts = 4, np.array([6, 5, 4, 2])
     smoothing = rng.permutation([0.08, 0.12, 0.16]) * rng.uniform(0.97, 1.03, 3)
     kept = 1 - np.append(smoothing, 0.2)  # of the class's own label, before a share of the rest
-    own = kept + (1 - kept) / K
-    # Weight decay that switches off the smallest class, and by a margin no other.
-    c = np.sqrt(1 - 1 / K)
-    beta = 1.2 * np.sqrt(counts[-1]) * (own[-1] - 1 / K) / c
     rows = kept[:, None] * np.eye(K) + (1 - kept[:, None]) / K
     n = int(counts.sum())
     Y = np.repeat(rows[:, rng.permutation(K)], counts, axis=0)[rng.permutation(n)]
-    return {"X": random_whitened_rows(n, n + 3, rng), "Y": Y, "beta": float(beta)}
+    return {"X": random_whitened_rows(n, n + 3, rng), "Y": Y, "beta": 1.18}
 
 
 def _verify_smoothed(given: Instance, answer: Answer) -> Iterator[Condition]:
@@ -153,43 +168,72 @@ def _verify_smoothed(given: Instance, answer: Answer) -> Iterator[Condition]:
     if not conditions:
         conditions = [
             *class_domain(Y, Lam),
-            below("the dual point needs support(Lam) <= beta; the bound on the support from the angles between the "
-                  "rows of Lam must be at most beta", angle_bound(Lam), beta)]
+            below(
+                "the dual point needs support(Lam) <= beta; the bound on the support from the angles between the "
+                "rows of Lam must be at most beta",
+                angle_bound(Lam),
+                beta,
+            ),
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
         primal = cross_entropy(np.maximum(X @ U, 0) @ W, Y) + beta * decay(U, W)
         yield from certified(primal, entropy(Y - Lam), ((1e-2, 0.2), (1e-4, 0.4), (1e-8, 0.4)))
 
 
-def _whitened_network(given: Instance, point: str, outer: str) -> dict[str, tuple[int | None, ...]]:
-    (n, d), K = given["X"].shape, given["Y"].shape[1:] if "Y" in given else ()
-    return {"U": (d, None), outer: (None, *K), point: (n, *K)}
-
-
 assignment = Assignment(
     name="hw4",
     title="Splines and other losses",
-    goals=("write training on the line as a finite program when the units, their signs or the loss change",
-           "read a dual point off a linear or quadratic program and check every constraint it must meet",
-           "derive the conjugate of a loss, its domain, and the optimal outputs on whitened data",
-           "close the gap of a classifier trained on smoothed labels"),
+    goals=(
+        "write training on the line as a finite program when the units, their signs or the loss change",
+        "read a dual point off a linear or quadratic program and check every constraint it must meet",
+        "derive the conjugate of a loss, its domain, and the optimal outputs on whitened data",
+        "close the gap of a classifier trained on smoothed labels",
+    ),
     hours=7,
     imports=("numpy", "scipy", "matplotlib"),
     questions=(
-        Question("hw4-q1", "Units that open to the right, outliers in the data", 20, _draw_one_sided, _line_network,
-                 _verify_one_sided),
-        Question("hw4-q2", "Networks that are convex in their input", 20, _draw_convex, _line_network, _verify_convex),
-        Question("hw4-q3", "Exponential loss with costs", 20, _draw_exponential,
-                 lambda given: _whitened_network(given, "lam", "w"), _verify_exponential),
-        Question("hw4-q4", "Smoothed labels", 20, _draw_smoothed,
-                 lambda given: _whitened_network(given, "Lam", "W"), _verify_smoothed),
+        Question(
+            "hw4-q1",
+            "Units that open to the right, outliers in the data",
+            20,
+            _draw_one_sided,
+            _line_network,
+            _verify_one_sided,
+        ),
+        Question(
+            "hw4-q2", "Networks that are convex in their input", 20, _draw_convex, _line_network, _verify_convex
+        ),
+        Question(
+            "hw4-q3",
+            "Exponential loss with costs",
+            20,
+            _draw_exponential,
+            lambda given: two_layers(given, "lam", "w"),
+            _verify_exponential,
+        ),
+        Question(
+            "hw4-q4",
+            "Smoothed labels",
+            20,
+            _draw_smoothed,
+            lambda given: two_layers(given, "Lam", "W"),
+            _verify_smoothed,
+        ),
     ),
     proofs=(
-        Proof("hw4-p1", "What convexity costs", 20, (
-            "the lower bound on the cost holds for every network with non-negative output weights, not only for those "
-            "with kinks at data points (6 points)",
-            "an interpolating network attains it, all sign cases of the first and last slope covered (5 points)",
-            "data that no such network interpolates are characterised, with proof in both directions (4 points)",
-            "the comparison with networks of any signs is complete and uses the book's formula correctly (5 points)")),
+        Proof(
+            "hw4-p1",
+            "What convexity costs",
+            20,
+            (
+                "the lower bound on the cost holds for every network with non-negative output weights, not only "
+                "for those with kinks at data points (6 points)",
+                "an interpolating network attains it, for all signs of the first and the last slope (5 points)",
+                "data that no such network interpolates are characterised, proof in both directions (4 points)",
+                "the comparison with networks of any signs is complete and uses the book's formula as it "
+                "stands (5 points)",
+            ),
+        ),
     ),
 )

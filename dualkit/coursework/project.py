@@ -9,7 +9,18 @@ from numpy.random import Generator
 from scipy.optimize import brentq
 
 from dualkit._validate import Array
-from dualkit.coursework._pieces import below, certified, chain, class_domain, cross_entropy, decay, entropy, rotation, sane
+from dualkit.coursework._pieces import (
+    below,
+    certified,
+    chain,
+    class_domain,
+    cross_entropy,
+    decay,
+    entropy,
+    rotation,
+    sane,
+    two_layers,
+)
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import one_hot, random_whitened_rows
 from dualkit.depth import depth_prox_value
@@ -56,8 +67,14 @@ def _verify_classes(given: Instance, answer: Answer) -> Iterator[Condition]:
     U, W, Lam = answer["U"], answer["W"], answer["Lam"]
     conditions = [*sane(answer), *chain(answer, ("U", "W"))]
     if not conditions:
-        conditions = [*class_domain(Y, Lam), below("the dual constraint is max ||Lam^T |Xu| ||_2 <= beta over "
-                                                   "||u||_2 <= 1", plane_support(X, Lam), beta)]
+        conditions = [
+            *class_domain(Y, Lam),
+            below(
+                "the dual constraint is max ||Lam^T |Xu| ||_2 <= beta over ||u||_2 <= 1",
+                plane_support(X, Lam),
+                beta,
+            ),
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
         primal = cross_entropy(np.abs(X @ U) @ W, Y) + beta * decay(U, W)
@@ -67,8 +84,8 @@ def _verify_classes(given: Instance, answer: Answer) -> Iterator[Condition]:
 def space_support(X: Array, lam: Array, a: float) -> float:
     """Return the largest |lam^T phi(Xu)| over ||u||_2 <= 1 for three features.
 
-    The planes orthogonal to the samples cut the sphere into cells with |g^T u| in each: it is largest in a cell or on
-    an edge along g or its projection on the plane, or in a corner. Every pattern of a cell is found next to an edge.
+    The planes orthogonal to the samples cut the sphere into cells with |g^T u| in each: largest along g, on an
+    edge along the projection of g, or in a corner. Every pattern of a cell is found next to an edge.
     """
     n = len(X)
     normal = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -97,56 +114,75 @@ def _sphere(rng: Generator, n: int) -> Array:
     return u / np.linalg.norm(u, axis=0)
 
 
-def _draw_handed(rng: Generator) -> Instance:
+def _objective(given: Instance, U: Array, w: Array) -> float:
+    F = phi(given["X"] @ U, given["a"]) @ w
+    return float(0.5 * np.sum((F - given["y"]) ** 2) + given["beta"] * decay(U, w))
+
+
+def _propose(rng: Generator, probe: Array) -> Instance | None:
+    """Draw data for which a dual point exposes three given units; None where it exposes others as well."""
     n, units, beta = 18, 3, 1.0
+    fan = 2 * np.pi * np.arange(units) / units  # three directions far from each other, roughly
+    u = rotation(3, rng) @ np.array([np.cos(fan), np.sin(fan), 0.15 + 0 * fan]) + 0.2 * rng.normal(size=(3, units))
+    u /= np.linalg.norm(u, axis=0)
+    a, sign = float(rng.uniform(0.1, 0.3)), rng.permutation([1.0, -1.0, 1.0])
+    X = (_sphere(rng, 60) * rng.uniform(0.6, 1.4, 60)).T
+    X = X[np.abs(X @ u).min(axis=1) > 0.1][:n]  # no unit near a kink
+    slopes = np.where(X @ u > 0, 1.0, a)
+    # The gradient of the pull at u_j is sign_j beta u_j: stationary on the sphere, with the pull beta.
+    rows = np.vstack([slopes[:, j] * X.T for j in range(units)])
+    if len(X) < n or np.linalg.cond(rows @ rows.T) > 1e4:
+        return None
+    lam = rows.T @ np.linalg.solve(rows @ rows.T, (beta * sign * u).T.ravel())
+    if any(np.abs(lam @ phi(X @ part, a)).max() > beta for part in (probe[:, :80], probe)):
+        return None
+    gains = rng.permutation([1.0, 1.5, 2.0]) * rng.uniform(0.95, 1.05, units)
+    stretch, shift = rng.permutation([-1.0, 0.8, -0.9]), _sphere(rng, units)
+    y, best = lam + phi(X @ u, a) @ (sign * gains), 0.5 * lam @ lam + beta * gains.sum()
+    given: Instance = {"X": X, "y": y, "beta": beta, "a": a}
+
+    def moved(t: float) -> tuple[Array, Array]:
+        root, turned = np.sqrt(gains * (1 + t * stretch)), u + t * shift
+        return root * turned / np.linalg.norm(turned, axis=0), sign * root
+
+    def excess(t: float) -> float:
+        return _objective(given, *moved(t)) - (1 + EXCESS) * best
+
+    if not 0.3 * y @ y > best > 0.1 * y @ y or excess(0.9) < 0:
+        return None
+    U, w = moved(brentq(excess, 0.0, 0.9, xtol=1e-13))
+    residual = y - phi(X @ U, a) @ w
+    scale = min(beta / np.abs(residual @ phi(X @ probe, a)).max(), residual @ y / (residual @ residual))
+    loose = 1 - scale * (residual @ y - 0.5 * scale * residual @ residual) / ((1 + EXCESS) * best)
+    if not 0.25 < loose < 0.4 or space_support(X, lam, a) > beta * (1 + 1e-10):
+        return None
+    return {**given, "U": U, "w": w}
+
+
+def _draw_handed(rng: Generator) -> Instance:
     probe = _sphere(rng, 1000)
-    while True:  # until the dual point exposes the given units and no other
-        fan = 2 * np.pi * np.arange(units) / units  # three directions far from each other, roughly
-        u = rotation(3, rng) @ np.array([np.cos(fan), np.sin(fan), 0.15 + 0 * fan]) + rng.normal(size=(3, units)) * 0.2
-        u /= np.linalg.norm(u, axis=0)
-        a, sign = float(rng.uniform(0.1, 0.3)), rng.permutation([1.0, -1.0, 1.0])
-        X = (_sphere(rng, 60) * rng.uniform(0.6, 1.4, 60)).T
-        X = X[np.abs(X @ u).min(axis=1) > 0.1][:n]  # no unit near a kink
-        slopes = np.where(X @ u > 0, 1.0, a)
-        # The gradient of the pull at u_j is sign_j beta u_j: stationary on the sphere, with the pull beta.
-        rows = np.vstack([slopes[:, j] * X.T for j in range(units)])
-        if np.linalg.cond(rows @ rows.T) > 1e4:
-            continue
-        lam = rows.T @ np.linalg.solve(rows @ rows.T, (beta * sign * u).T.ravel())
-        if any(np.abs(lam @ phi(X @ part, a)).max() > beta for part in (probe[:, :80], probe)):
-            continue
-        gains = rng.permutation([1.0, 1.5, 2.0]) * rng.uniform(0.95, 1.05, units)
-        stretch, shift = rng.permutation([-1.0, 0.8, -0.9]), _sphere(rng, units)
-        y, best = lam + phi(X @ u, a) @ (sign * gains), 0.5 * lam @ lam + beta * gains.sum()
-
-        def moved(t: float) -> tuple[Array, Array, float]:
-            root, turned = np.sqrt(gains * (1 + t * stretch)), u + t * shift
-            U, w = root * turned / np.linalg.norm(turned, axis=0), sign * root
-            return U, w, float(0.5 * np.sum((phi(X @ U, a) @ w - y) ** 2) + beta * decay(U, w))
-
-        def excess(t: float) -> float:
-            return moved(t)[2] - (1 + EXCESS) * best
-
-        if not 0.3 * y @ y > best > 0.1 * y @ y or excess(0.9) < 0:
-            continue
-        U, w, objective = moved(brentq(excess, 0.0, 0.9, xtol=1e-13))
-        residual = y - phi(X @ U, a) @ w
-        scale = min(beta / np.abs(residual @ phi(X @ probe, a)).max(), residual @ y / (residual @ residual))
-        loose = 1 - scale * (residual @ y - 0.5 * scale * residual @ residual) / objective
-        if 0.25 < loose < 0.4 and space_support(X, lam, a) <= beta * (1 + 1e-10):
-            return {"X": X, "y": y, "beta": beta, "a": a, "U": U, "w": w}
+    while (found := _propose(rng, probe)) is None:
+        pass
+    return found
 
 
 def _verify_handed(given: Instance, answer: Answer) -> Iterator[Condition]:
     X, y, beta, a, lam = given["X"], given["y"], float(given["beta"]), float(given["a"]), answer["lam"]
     conditions = list(sane(answer))
     if not conditions:
-        conditions = [below("the dual constraint is max |lam^T phi(Xu)| <= beta over ||u||_2 <= 1",
-                            space_support(X, lam, a), beta)]
+        conditions = [
+            below(
+                "the dual constraint is max |lam^T phi(Xu)| <= beta over ||u||_2 <= 1",
+                space_support(X, lam, a),
+                beta,
+            )
+        ]
     yield from conditions
     if all(c.holds for c in conditions):
-        primal = 0.5 * np.sum((phi(X @ given["U"], a) @ given["w"] - y) ** 2) + beta * decay(given["U"], given["w"])
-        yield from certified(primal, y @ lam - 0.5 * lam @ lam, ((0.1, 0.15), (0.05, 0.25), (0.025, 0.25), (0.0198, 0.35)))
+        primal = _objective(given, given["U"], given["w"])
+        yield from certified(
+            primal, y @ lam - 0.5 * lam @ lam, ((0.1, 0.15), (0.05, 0.25), (0.025, 0.25), (0.0198, 0.35))
+        )
 
 
 def _draw_deep(rng: Generator) -> Instance:
@@ -167,37 +203,70 @@ def _verify_deep(given: Instance, answer: Answer) -> Iterator[Condition]:
     found = 0.5 * np.sum((A @ answer[names[-1]] - Y) ** 2) + beta * decay(*(answer[name] for name in names))
     parallel = sum(depth_prox_value(float(size), beta, DEPTH) for size in np.sqrt(Y.sum(axis=0)))
     for part, weight in ((0.999, 0.2), (0.95, 0.25), (0.9, 0.25), (0.87, 0.3)):
-        yield Condition(f"the objective must be at most {part:g} times the parallel optimum {parallel:.5f}, found "
-                        f"{found:.5f}, {found / parallel:.4f} times", bool(found <= part * parallel), weight)
+        yield Condition(
+            f"the objective must be at most {part:g} times the parallel optimum {parallel:.5f}, found "
+            f"{found:.5f}, {found / parallel:.4f} times",
+            bool(found <= part * parallel),
+            weight,
+        )
 
 
 assignment = Assignment(
     name="project",
     title="Certify a trained network",
-    goals=("train a network whose activation the book does not treat, without a deep learning package",
-           "bound from below what any network could reach, for one's own network and for a stranger's",
-           "search for networks below a formula, and tell a finding from an artefact",
-           "report numerical evidence so that a reader can check it"),
+    goals=(
+        "train a network whose activation the book does not treat, without a deep learning package",
+        "bound from below what any network could reach, for one's own network and for a stranger's",
+        "search for networks below a formula, and tell a finding from an artefact",
+        "report numerical evidence so that a reader can check it",
+    ),
     hours=15,
     imports=("numpy", "scipy", "matplotlib"),
     questions=(
-        Question("project-q1", "Train and certify", 25, _draw_classes,
-                 lambda given: {"U": (2, None), "W": (None, 3), "Lam": (36, 3)}, _verify_classes),
-        Question("project-q2", "A stranger's network", 20, _draw_handed, lambda given: {"lam": (18,)}, _verify_handed),
-        Question("project-q3", "Below the parallel optimum", 20, _draw_deep,
-                 lambda given: {f"W{k + 1}": (14 if k == 0 else None, 6 if k == DEPTH - 1 else None)
-                                for k in range(DEPTH)}, _verify_deep, most=16),
+        Question(
+            "project-q1",
+            "Train and certify",
+            25,
+            _draw_classes,
+            lambda given: two_layers(given, "Lam", "W"),
+            _verify_classes,
+        ),
+        Question(
+            "project-q2",
+            "A stranger's network",
+            20,
+            _draw_handed,
+            lambda given: {"lam": given["y"].shape},
+            _verify_handed,
+        ),
+        Question(
+            "project-q3",
+            "Below the parallel optimum",
+            20,
+            _draw_deep,
+            lambda given: {
+                f"W{k + 1}": (14 if k == 0 else None, 6 if k == DEPTH - 1 else None) for k in range(DEPTH)
+            },
+            _verify_deep,
+            most=16,
+        ),
     ),
     proofs=(
-        Proof("project-r1", "Report", 35, (
-            "method: the training problem, its dual and the algorithm are stated so that another student could write the "
-            "code from the text; what is proved and what is only observed is told apart (10 points)",
-            "evidence: figures or tables of the gap against the effort, over several seeds, with failures shown and not "
-            "only the best run (8 points)",
-            "structure: the optimal units are compared with the dual point and the data; the claim made about them is "
-            "checked numerically and argued (7 points)",
-            "question 3: a mechanism for the network below the parallel optimum is proposed, tested by an intervention "
-            "(such as a layer made narrower, a depth or a class removed), and honestly judged (7 points)",
-            "presentation: at most five pages, sources cited, every number reproducible from the notebook (3 points)")),
+        Proof(
+            "project-r1",
+            "Report",
+            35,
+            (
+                "method: the training problem, its dual and the algorithm are stated so that another could write "
+                "the code; what is proved and what is only observed is told apart (10 points)",
+                "evidence: figures or tables of the gap against the effort, over ten starts or more, failures "
+                "included; the shares of network and bound in the gap (8 points)",
+                "structure: the optimal units are compared with the dual point and the data; the claim about them "
+                "is checked on several instances and argued (7 points)",
+                "question 3: a mechanism for the network below the parallel optimum is proposed, tested by an "
+                "intervention, and judged by what would have refuted it (7 points)",
+                "presentation: at most five pages, sources cited, every number reproducible (3 points)",
+            ),
+        ),
     ),
 )
