@@ -3,6 +3,13 @@ VENV ?= .venv
 JOBS ?= 2
 PORT ?= 8000
 
+# What `make grade` takes; see coursework/README.md.
+SUBMISSIONS ?=
+ASSIGNMENT ?=
+ROSTER ?=
+DEADLINES ?=
+REGRADE ?=
+
 PY := $(VENV)/bin/python
 ENV := $(VENV)/.installed
 
@@ -13,7 +20,7 @@ export PYTHONHASHSEED := 0
 # test and book share one execution cache, so make -j may not run them side by side.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab check lint ledger refresh bench lock check-env clean distclean
+.PHONY: help book test serve lab check course grade formgrader lint ledger refresh bench lock check-env clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,7 +41,18 @@ lab: $(ENV)  ## open the chapters in JupyterLab
 
 check: $(ENV)  ## check the built site: links, alt texts, third parties, every page in a browser
 	$(PY) tools/check_site.py
-	$(PY) -m pytest tests/test_site.py -m site -n $(JOBS) --dist load
+	$(PY) -m pytest tests/test_site.py tests/test_coursework_leaks.py -m site -n $(JOBS) --dist load
+
+course: $(ENV)  ## make the student versions of the coursework from the masters
+	$(PY) -m coursework.grader release
+
+grade: $(ENV)  ## grade the folder or zip SUBMISSIONS (of ASSIGNMENT) in a sandbox, write grades.csv and feedback
+	@test -n '$(SUBMISSIONS)' || { echo 'make: name the folder or zip: make grade SUBMISSIONS=folder ASSIGNMENT=hw1' >&2; exit 1; }
+	$(PY) -m coursework.grader grade '$(SUBMISSIONS)' --jobs $(JOBS) $(and $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
+	    $(and $(ROSTER),--roster '$(ROSTER)') $(and $(DEADLINES),--deadlines '$(DEADLINES)') $(and $(REGRADE),--regrade)
+
+formgrader: $(ENV)  ## open JupyterLab with nbgrader's formgrader, to grade proofs by hand
+	cd coursework && PYTHONPATH='$(CURDIR)' $(abspath $(PY)) -m jupyter lab
 
 lint: $(ENV)  ## check the style of the code
 	$(PY) -m ruff check

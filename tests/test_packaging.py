@@ -32,7 +32,7 @@ def read(name):
 PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
 LOCK = [line for line in read("requirements.lock").splitlines() if not line.startswith("#")]
 PINS = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK)}
-LOCKED_EXTRAS = ("book", "test", "lab")
+LOCKED_EXTRAS = ("book", "test", "lab", "course")
 
 
 def requirements(*extras):
@@ -123,7 +123,7 @@ def test_every_imported_package_is_a_declared_requirement(folder, extras):
     declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
     distributions = importlib.metadata.packages_distributions()
     sources = [path for path in files() if path.suffix in (".py", ".ipynb")]
-    own = {"dualkit", "ledger"} | {path.stem for path in sources}
+    own = {"coursework", "dualkit", "ledger"} | {path.stem for path in sources}
     undeclared = set()
     for path in sources:
         for name in set(imported(path)) - own - sys.stdlib_module_names:

@@ -1,6 +1,6 @@
 """Write requirements.lock from what pip resolves today in a clean environment: python tools/make_lock.py
 
-It holds the direct requirements of pyproject.toml (core, book, test, lab) and all that these need.
+It holds the direct requirements of pyproject.toml (core, book, test, lab, course) and all that these need.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from setup_env import ROOT, create, pip_install, read, torch_pin
 
-EXTRAS = ("book", "test", "lab")
+EXTRAS = ("book", "test", "lab", "course")
 HEADER = """\
 # Every version of the working set; made by `make lock`, never edited by hand.
 # torch stands without a build tag: its CPU and its CUDA build both satisfy the line.

@@ -1,0 +1,95 @@
+"""Grade a class: one process for each submission, several at a time, resumable after any interruption."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from tqdm import tqdm
+
+from coursework.grader import records, submission
+from coursework.grader.collect import Submission, collect
+from coursework.grader.instances import secret
+from coursework.grader.sandbox import prepare
+from coursework.grader.settings import MIB, Course, Refusal
+from coursework.grader.verify import SECONDS
+from dualkit.coursework import assignment as find_assignment
+
+MEMORY = 6144 * MIB  # of the process that reads a submission
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def grade(course: Course, place: Path, assignment: str | None, roster: dict[str, str], jobs: int,
+          regrade: bool) -> None:
+    """Bring the records of all submissions in a folder or zip up to date."""
+    known = course.assignments()
+    if assignment and assignment not in known:
+        raise Refusal(f"ASSIGNMENT must be one of {', '.join(known)}, found {assignment!r}")
+    found = collect(place, assignment, known, roster)
+    if not found:
+        raise Refusal(f"no submissions in {place.name}")
+    with records.only_one(course):
+        key = secret(course)
+        tasks = {name: find_assignment(name) for name in sorted({one.assignment for one in found})}
+        for name in tasks:
+            if not course.release(name).exists():
+                raise Refusal(f"{name} has not been released: make course")
+        kinds = {task.imports for task in tasks.values()}
+        sandboxes = {imports: prepare(course, imports) for imports in sorted(kinds)}
+
+        def work(one: Submission) -> None:
+            task = tasks[one.assignment]
+            submission.grade(one, task, course, sandboxes[task.imports], key, regrade)
+
+        _run_all(found, work, course, jobs)
+
+
+def _run_all(found: list[Submission], work: Callable[[Submission], None], course: Course, jobs: int) -> None:
+    """Keep `jobs` processes busy; a process that dies or does not end leaves a record that says so."""
+    context = multiprocessing.get_context("fork")
+    patience = course.limits.total + 6 * SECONDS
+    waiting, running = list(reversed(found)), {}
+    with tqdm(total=len(found), unit="submission", desc="grading") as bar:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                one = waiting.pop()
+                process = context.Process(target=_child, args=(work, one, os.getpid()))
+                process.start()
+                running[process.sentinel] = (process, one, time.monotonic() + patience)
+            ended = wait(list(running), timeout=1.0)
+            overdue = [mark for mark, (_, _, until) in running.items() if time.monotonic() > until]
+            for mark in {*ended, *overdue}:
+                process, one, _ = running.pop(mark)
+                process.kill()
+                process.join()
+                if process.exitcode != 0 or mark not in ended:
+                    how = f"exit status {process.exitcode}" if mark in ended else "it did not end"
+                    _failed(course, one, how)
+                process.close()
+                bar.update()
+
+
+def _child(work: Callable[[Submission], None], one: Submission, parent: int) -> None:
+    # When the driver is killed its children go too, and with them their sandboxes; a rerun finds nobody at work.
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    work(one)
+
+
+def _failed(course: Course, one: Submission, how: str) -> None:
+    """Record that the grader itself failed, unless the grade was already written."""
+    old = records.load(course, one.assignment, one.student)
+    if old is None or old.get("retry"):
+        records.save(course, {
+            "assignment": one.assignment, "student": one.student, "status": "not graded", "key": "", "retry": True,
+            "reason": f"the grader failed on it ({how})", "human": ["grade again"], "notes": [], "questions": {},
+            "late": one.late, "handed_in": "", "graded_at": "", "file": "", "notebook": None})
