@@ -26,8 +26,9 @@ json.dump(records, open(sys.argv[1], "w", encoding="utf-8"))
 
 
 def key(root: Path = ROOT, folders: tuple[str, ...] = ("dualkit", "ledger")) -> str:
-    """Hash of the Python files of the folders and of the locked versions."""
-    files = sorted(f for folder in folders for f in (root / folder).rglob("*.py"))
+    """Hash of the Python files in the folders and of the locked versions."""
+    # Not below them: no chapter and no check imports dualkit/coursework.
+    files = sorted(f for folder in folders for f in (root / folder).glob("*.py"))
     digest = hashlib.sha256()
     for file in [*files, root / "requirements.lock"]:
         digest.update(f"{file.relative_to(root).as_posix()}\n".encode())
