@@ -195,8 +195,8 @@ def on_a_line(beta):
 
 @chapter.statement(
     "thm-batchnorm",
-    "the value against trained networks of two to four layers and a dual point; built and split networks; labels in "
-    "the affine span of samples on a line",
+    "the value against trained networks of two to four layers and a dual point; built and split networks; labels "
+    "in the affine span of samples on a line",
     1e-6,
     {"$\\beta$ doubled": {"factor": 2.0}, "$\\gamma_k$ and $\\alpha_k$ exchanged": {"exchange": True}},
 )
