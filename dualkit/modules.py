@@ -181,9 +181,8 @@ def assemble(chains: Sequence[Sequence[Array]], activation: str, biases: Sequenc
 
 def _linear(W: Array, bias: Array | None) -> nn.Linear:
     # The layer's own random start must not advance torch's global generator; skip_init would load sympy for that.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         layer = nn.Linear(*W.shape, bias=bias is not None, dtype=torch.float64)
-    with torch.no_grad():
         layer.weight.copy_(torch.tensor(W.T))
         if bias is not None:
             layer.bias.copy_(torch.tensor(bias))
