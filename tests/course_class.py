@@ -269,6 +269,8 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
     threads = ("import threading, time\ntry:\n    for k in range(5000):\n"
                "        threading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n"
                "    print('STARTED')\nexcept RuntimeError as error:\n    print('NO', error)")
+    babble = ("import os\nwhile True:\n    for number in range(3, 20):\n        try:\n"
+              "            os.write(number, b'x' * 65536)\n        except OSError:\n            pass")
     shown = "def q3(H, V, s):\n    raise ValueError('<script>alert(1)</script>')"
     nest = ("def q3(H, V, s):\n    deep = []\n    for k in range(900):\n        deep = [deep]\n"
             "    return {'s': [*deep, 10 ** 400]}\n"
@@ -287,7 +289,7 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
         "reads": good(first=read), "writes": good(first=write), "connects": good(first=network),
         "kills": good(first=kill), "daemon": good(first=daemon), "fills": good(first=disk),
         "threads": good(last=threads), "script": good(answers={"q3": shown}), "nests": good(answers={"q3": nest}),
-        "huge": good(answers={"q3": huge}), "odd": good(answers={"q3": odd}),
+        "babbles": good(last=babble), "huge": good(answers={"q3": huge}), "odd": good(answers={"q3": odd}),
         "pickles": good(answers={"q3": pickled}),
     }
     found = {name: {"hw1.ipynb": text(book)} for name, book in cells.items()}

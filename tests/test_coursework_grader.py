@@ -305,3 +305,16 @@ def test_the_sandbox_offers_what_the_questions_allow_and_no_more():
     shown = [here for here, _ in binds(("numpy",))]
     assert str(ROOT / "dualkit") in shown
     assert [here for here in shown if (ROOT / "tests").is_relative_to(here) or "/tests" in here] == []
+
+
+@pytest.mark.parametrize("name", Course().assignments())
+def test_every_assignment_fits_the_grader(name):
+    from coursework.grader.execute import question_of
+    task, course = assignment(name), Course()
+    book = nbformat.read(course.release(name), as_version=4)
+    assert [question_of(cell) for cell in book.cells if question_of(cell)] == [q.name for q in task.questions]
+    for question in task.questions:
+        drawn = instances.draw(question, "ada", bytes(32))
+        data = json.loads(json.dumps(instances.as_data(drawn), allow_nan=False))
+        for one, back in zip(drawn, data, strict=True):
+            assert all(np.array_equal(value, back[key]) for key, value in one.items())

@@ -88,7 +88,8 @@ class Run:
     """A running sandbox. What it says is lines of JSON of bounded length, read while a clock runs."""
 
     def __init__(self, process: subprocess.Popen, most: int) -> None:
-        self.process, self.most, self.complaint, self._rest = process, most, b"", b""
+        self.process, self.most, self.complaint = process, most, b""
+        self._rest: list[bytes] = []
 
     def messages(self, deadline: Callable[[], float]) -> Iterator[dict]:
         """Yield messages until the run ends, says too much, or `deadline()`, asked again each time, has passed."""
@@ -111,7 +112,11 @@ class Run:
                         yield from self._lines(data)
 
     def _lines(self, data: bytes) -> Iterator[dict]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        if b"\n" not in data:
+            self._rest.append(data)  # joined once, however long the line
+            return
+        *lines, rest = b"".join([*self._rest, data]).split(b"\n")
+        self._rest = [rest]
         for line in lines:
             try:
                 message = json.loads(line)

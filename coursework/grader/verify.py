@@ -46,7 +46,7 @@ def judge(question: Question, student: str, key: bytes, text: str) -> Judgement:
             except Exception as error:  # the check of a question must not fail: somebody has to look
                 said, human = f"the answer could not be judged ({type(error).__name__})", True
         elif isinstance(answer, dict):
-            said = f"the function raised {str(answer.get('error'))[:300]}"
+            said = "the function raised " + str(answer.get("error"))[:300].rstrip(": ")
         shares.append(share)
         lines.append(f"On {place}:\n{said[:3000]}")
     fresh = sum(shares[1:]) / len(shares[1:])
