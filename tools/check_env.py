@@ -11,7 +11,8 @@ import tempfile
 
 from setup_env import create, pip_install, read, stop
 
-PROOF = "import cvxpy, dualkit, jupyter_book, jupyterlab, mlxtend, nbgrader, nbval, torch; print(dualkit.__version__)"
+PROOF = ("import cvxpy, dualkit, jupyter_book, jupyterlab, mlxtend, nbgrader, nbval, torch; "
+         "print(dualkit.__version__)")
 
 
 def sections(text):
