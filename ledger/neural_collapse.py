@@ -136,6 +136,7 @@ def reaching(rng, spare=1, hexagon=False):
     zero = np.zeros((1, 2))
     for Z, lines in ((X, True), (np.vstack([X, zero]), True), (np.vstack([X, 2 * X[:1]]), True),
                      (np.vstack([X, -X[:1]]), True), (np.vstack([X, X[:1]]), True), (corners, hexagon),
+                     (corners * np.array([[1.5], [1], [1], [1], [1], [1]]), True),
                      (np.vstack([X, 2 * X[:1], zero]), True), (np.array([[1.0], [-1.0], [2.0]]), True),
                      (np.vstack([X, 2 * X[:2]]), True)):
         different = len(np.unique(Z, axis=0)) == len(Z)
@@ -379,6 +380,12 @@ def best_constant(X, Y, beta, m, seeds, steps=100):
     return min(runs, key=lambda run: run.objective[-1])
 
 
+@cache
+def trained_constant(K, seeds):
+    """Trained with a free output constant, K classes of two, beta = 0.5."""
+    return best_constant(data(2 * K, 12, 2), classes([2] * K), 0.5, 7, seeds, steps=300)
+
+
 def semidefinite_dual(Y, beta, constant):
     """The dual of two-layer training on I_n, exact for n <= 4: beta^2 I - Lambda Lambda^T = PSD + non-negative."""
     (n, K), Lambda = Y.shape, cp.Variable(Y.shape)
@@ -410,9 +417,13 @@ def output_constant(rng, power=1.0, constant=True):
                 s = (sizes[0] * (K - 1) / K) ** 0.5 - beta
                 yield np.abs(M @ M.T - s / sizes[0] * np.eye(K)).max()
                 yield np.abs(net.outer.T @ net.outer - s * K / (K - 1) * (np.eye(K) - 1 / K)).max()
-    X, Y = data(4, 12, 2), classes((2, 2))
-    run = best_constant(X, Y, 0.5, 7, (0, 2), steps=250)
-    yield abs(run.objective[-1] / value([(2 * 0.5**power) ** 0.5] * 2, 0.5) - 1)
+    for K, seeds in ((2, (0, 2)), (3, (4,))):
+        run = trained_constant(K, seeds)
+        yield abs(run.objective[-1] / value([(2 * ((K - 1) / K) ** power) ** 0.5] * K, 0.5) - 1)
+    # Three classes: every optimal network has the simplex and b = 1 / K. The objective controls squares of errors.
+    W, s = run.module[-1].weight.detach().numpy(), (4 / 3) ** 0.5 - 0.5
+    yield np.abs(W @ W.T - s * 1.5 * (np.eye(3) - 1 / 3)).max() ** 2
+    yield np.abs(run.module[-1].bias.detach().numpy() - 1 / 3).max() ** 2
 
 
 @chapter.violation("prop-output-constant", "ass-reach", "samples on a line: excess of the best trained network")
@@ -514,7 +525,7 @@ def minority_of_long_labels(rng):
     "cor-unit-variance",
     "torch's own batch norm of unit variance, decay on its own parameters: built and trained, against the formula",
     1e-6,
-    {"$\\beta = b$": {"power": 0.0}, "$\\beta = b / n$": {"power": 1.0}},
+    {"$\\beta = \\beta'$": {"power": 0.0}, "$\\beta = \\beta' / n$": {"power": 1.0}},
 )
 def unit_variance(rng, power=0.5):
     for sizes, b in (((3, 2, 1), 0.7), ((4, 2), 2.0)):
