@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
-from dualkit.features import Support
+from dualkit.features import Support, exposed
 from dualkit.losses import Loss, get_loss
 
 
@@ -35,21 +35,13 @@ def pattern_count_bound(n: int, r: int) -> int:
 def arrangement_patterns(X: ArrayLike) -> tuple[NDArray[np.bool_], Array]:
     """Return every activation pattern 1[X u >= 0] of an open cell, and a weight vector inside each cell.
 
-    Parameters
-    ----------
-    X : array_like, shape (n, d)
-        Data of rank 1 to 3 (NotCovered above): singular values of the unit rows are zero up to 1e-10 of the
-        largest. Parallel rows share a hyperplane. Rows up to 1e-13 of the longest are zero rows, on in every
-        pattern as 0 >= 0. ValueError if all are, or if X is nearly but not clearly in a degenerate position.
+    X, shape (n, d), has rank 1 to 3 (NotCovered above): singular values of the unit rows are zero up to 1e-10 of
+    the largest. Parallel rows share a hyperplane. Rows up to 1e-13 of the longest are zero rows, on in every
+    pattern as 0 >= 0. ValueError if all are, or if X is nearly but not clearly in a degenerate position.
 
-    Returns
-    -------
-    D, U : ndarrays of bool and float, shapes (n, P) and (d, P)
-        Patterns, each once, and unit weight vectors in the row space, one column a cell. In general position
-        P is `pattern_count_bound(n, r)`, otherwise less.
+    Return D, bool of shape (n, P), with each pattern once, and U, shape (d, P), with unit weight vectors in the row
+    space, one column a cell. In general position P is `pattern_count_bound(n, r)`, otherwise less.
 
-    Examples
-    --------
     >>> sorted(arrangement_patterns([[1, 0], [0, 1]])[0].T.astype(int).tolist())
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
@@ -95,9 +87,7 @@ class ReLUFeatures:
             value = np.abs(lam @ np.maximum(X @ U, 0.0))
             if value.max() > best:
                 best, unit = value.max(), U[:, value.argmax()]
-        feature = np.maximum(X @ unit, 0.0)
-        dot = float(lam @ feature)
-        return Support(abs(dot), unit, feature, np.array([-1.0 if dot < 0 else 1.0]))
+        return exposed(unit, np.maximum(X @ unit, 0.0), lam[:, None])
 
     def gauge(self, F: ArrayLike) -> float:
         """Return the least sum |w_j| with sum_j (X u_j)_+ w_j = F, ||u_j||_2 <= 1; ``inf`` if there is none.

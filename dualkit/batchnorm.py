@@ -4,7 +4,7 @@ A hidden unit gives v = gamma z + alpha 1/sqrt(n), z its centred pre-activations
 ||v||^2 = gamma^2 + alpha^2. If z can be any centred unit vector, v can be any vector: with weight decay on
 (gamma, alpha, W_L) alone this is the two-layer problem on whitened data, whatever the depth below. The
 objective is l(f(X), Y) + (beta/2) * (sum of squares of gamma, alpha and W_L), squared loss 0.5 ||.||^2, no
-1/n. Chapter "Batch normalisation".
+1/n. Chapter "Batch normalisation and neural collapse".
 """
 
 from __future__ import annotations
@@ -29,14 +29,9 @@ if TYPE_CHECKING:
 class BatchNormNetwork:
     """f(X) = relu(gamma z + alpha / sqrt(n)) W_L, z the centred unit-norm columns of the layers below.
 
-    Attributes
-    ----------
-    below : tuple of ndarray
-        W_1, ..., W_{L-1}, a ReLU after each but the last; not penalised.
-    gamma, alpha : ndarray, shape (m,)
-        Scale and shift. With columns of unit variance, as in torch, they are divided by sqrt(n).
-    outer : ndarray, shape (m, K)
-        W_L.
+    `below` holds W_1, ..., W_{L-1}, a ReLU after each but the last, not penalised; gamma and alpha, shape (m,), are
+    scale and shift (with columns of unit variance, as in torch, they are divided by sqrt(n)); `outer`, shape
+    (m, K), is W_L.
     """
 
     below: tuple[Array, ...]

@@ -16,15 +16,9 @@ if TYPE_CHECKING:
 def as_network(network: object, activation: str = "linear") -> Network | BatchNormNetwork:
     """Read a torch module, a Solution or a list of weight arrays as a Network (or a BatchNormNetwork).
 
-    Parameters
-    ----------
-    network : Network, BatchNormNetwork, Solution, torch.nn.Module, or sequence of ndarray
-        A sequence of arrays is one chain W_1, ..., W_L with the given activation.
-    activation : {"linear", "relu"}
-        Used for a sequence of arrays only; everything else carries its own.
+    A sequence of arrays is one chain W_1, ..., W_L with the given activation, "linear" or "relu"; everything else
+    carries its own. For modules see `to_arrays`. NotCovered for anything else.
 
-    Examples
-    --------
     >>> as_network([[[1.0], [2.0]], [[3.0]]], "relu").predict([[1.0, 1.0]]).tolist()
     [[9.0]]
     """
@@ -47,17 +41,9 @@ def from_arrays(network: Network | BatchNormNetwork) -> nn.Module:
 def to_arrays(module: nn.Module) -> Network | BatchNormNetwork:
     """Return a torch module as a Network or a BatchNormNetwork, with copies of its weights.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        An ``nn.Sequential`` (nested or not) of nn.Linear modules, with nn.ReLU after all but the last or
-        after none, or what the functions of `dualkit.modules` return.
-
-    Raises
-    ------
-    NotCovered
-        For anything else; the message names the module and the reason. Batch norm must have eps = 0, as
-        eps > 0 moves the optimum, and no biases around it.
+    The module is an ``nn.Sequential`` (nested or not) of nn.Linear modules, with nn.ReLU after all but the last or
+    after none, or what the functions of `dualkit.modules` return. For anything else NotCovered names the module
+    and the reason. Batch norm must have eps = 0, as eps > 0 moves the optimum, and no biases around it.
     """
     from dualkit.modules import BatchNorm, Parallel
 

@@ -1,7 +1,8 @@
 """What depth does to weight decay: the penalty (L/2) s^(2/L), its proximal map, and deep linear networks.
 
 A chain of L layers with total gain s costs beta (L/2) s^(2/L) under weight decay (beta/2) sum_l ||W_l||_F^2.
-For L = 2 its proximal map shrinks; for L > 2 it is concave and the map jumps. Chapter "Deep linear networks".
+For L = 2 its proximal map shrinks; for L > 2 it is concave and the map jumps. Chapter "Deep linear networks:
+rank-K alignment".
 Every function raises TypeError or ValueError when beta is negative, depth (L) is not an integer >= 2, or an
 array is not finite or has the wrong shape.
 """
@@ -26,7 +27,7 @@ def _root(x: ArrayLike, n: int) -> Array:
     return np.ldexp(np.ldexp(x, -k * n) ** (1 / n), k)
 
 
-def _norm(A: Array, axis: int | None = None) -> Array:
+def safe_norm(A: Array, axis: int | None = None) -> Array:
     """Return Euclidean norms; scaling by a power of two, which is exact, keeps squares from over- and underflow."""
     k = np.frexp(np.abs(A).max(initial=0.0))[1]
     return np.ldexp(np.linalg.norm(np.ldexp(A, -k), axis=axis), k)
@@ -146,18 +147,10 @@ def aligned_factors(W: ArrayLike, depth: int, width: int | Sequence[int] | None 
     W_l = U_{l-1} S^(1/L) U_l^T with the compact SVD W = U_0 S U_L^T (rank as in `schatten_power`): the layers
     share their singular values, and the right singular vectors of each are the left ones of the next.
 
-    Parameters
-    ----------
-    W : array_like, shape (d,) or (d, K)
-    depth : int
-        Number of weight matrices L >= 2.
-    width : int or L - 1 ints, optional
-        Hidden widths, each at least the rank of W, else ValueError; default the rank of W (1 for W = 0).
-    rng : Generator or int, optional
-        Draws the free hidden frames U_1, ..., U_{L-1}; without it they are columns of the identity.
+    W has shape (d,) or (d, K). `width` is one hidden width or L - 1 of them, each at least the rank of W, else
+    ValueError; by default the rank (1 for W = 0). `rng` draws the free hidden frames U_1, ..., U_{L-1}; without it
+    they are columns of the identity.
 
-    Examples
-    --------
     >>> [A.tolist() for A in aligned_factors([[8.0]], 3)]
     [[[2.0]], [[2.0]], [[2.0]]]
     """
@@ -183,18 +176,10 @@ def aligned_factors(W: ArrayLike, depth: int, width: int | Sequence[int] | None 
 class ScalarLinear:
     """The global optimum of a scalar-output deep linear network, and every other stationary point.
 
-    Attributes
-    ----------
-    w : ndarray, shape (d,) or (d, 1), like y
-        The product W_1 ... W_L at the global minimum (a tie goes to the larger norm).
-    value : float
-        0.5 ||X w - y||^2 + beta (L/2) ||w||^(2/L).
-    stationary : ndarray, shape (m, d)
-        The non-zero stationary points, largest norm first. Zero is a strict local minimum too when L > 2.
-    values : ndarray, shape (m,)
-        Their objective values.
-    is_minimum : ndarray of bool, shape (m,)
-        Which of them are local minima.
+    w, shape (d,) or (d, 1) like y, is the product W_1 ... W_L at the global minimum (ties go to the larger norm),
+    and `value` is 0.5 ||X w - y||^2 + beta (L/2) ||w||^(2/L). `stationary`, shape (m, d), lists the non-zero
+    stationary points, largest norm first, `values` their objectives, and `is_minimum` tells which are local minima.
+    Zero is a strict local minimum too when L > 2.
     """
 
     w: Array
@@ -230,15 +215,15 @@ def scalar_linear(X: ArrayLike, y: ArrayLike, beta: float, depth: int) -> Scalar
     log_mu, rising = np.empty(0), np.empty(0, dtype=bool)
     if beta == 0 and len(c):
         log_mu, rising = np.array([-inf]), np.array([True])
-    elif len(c) and (depth > 2 or _norm(X.T @ y) > beta):
-        unit, size = s[0], float(_norm(c))  # in these units sigma_1 = ||c|| = 1
+    elif len(c) and (depth > 2 or safe_norm(X.T @ y) > beta):
+        unit, size = s[0], float(safe_norm(c))  # in these units sigma_1 = ||c|| = 1
         (b, i), (u, j), (v, k) = frexp(beta), frexp(unit), frexp(size)  # so that exponents cancel exactly
         log_beta = log(b / v**2) + 2 / depth * log(v / u) + (i - 2 * k + 2 * (k - j) / depth) * log(2)
         log_mu, rising = secular_roots(np.log(s / unit), np.log(s / unit * np.abs(c / size)), log_beta, depth)
     # g_i = s_i^2 / (s_i^2 + mu): the part of c_i that is fitted
     g = np.exp(-np.logaddexp(0, log_mu[:, None] - 2 * np.log(s / s[:1])))
     stationary = (g * (c / s)) @ Vt
-    penalties = _penalty(_norm(g * (c / s), axis=1), beta, depth)
+    penalties = _penalty(safe_norm(g * (c / s), axis=1), beta, depth)
     values = 0.5 * np.sum((stationary @ X.T - y.ravel()) ** 2, axis=1) + penalties
     w, value = np.zeros(X.shape[1]), 0.5 * float(np.sum(y**2))
     if len(values):

@@ -19,28 +19,29 @@ from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
 from dualkit._validate import Array
+from dualkit.depth import safe_norm
 
 
 @dataclass(frozen=True)
 class Support:
     """The value of a support function and the extreme point that attains it.
 
-    Attributes
-    ----------
-    value : float
-        max over h in H of ||Lambda^T h||_2.
-    unit : ndarray, shape (d,)
-        A weight vector u, ||u||_2 <= 1, whose feature attains the maximum.
-    feature : ndarray, shape (n,)
-        That feature, h = phi(X u).
-    output : ndarray, shape (K,)
-        The unit output weight w = Lambda^T h / ||Lambda^T h||_2 that goes with it.
+    `value` is max over h in H of ||Lambda^T h||_2, `unit` a weight vector u, shape (d,), ||u||_2 <= 1, whose
+    feature attains it, `feature` that feature h = phi(X u), shape (n,), and `output` the unit output weight that
+    goes with it, w = Lambda^T h / ||Lambda^T h||_2, shape (K,).
     """
 
     value: float
     unit: Array
     feature: Array
     output: Array
+
+
+def exposed(unit: Array, feature: Array, Lambda: Array) -> Support:
+    """Return the Support of Lambda, shape (n, K), if the feature of that unit attains it; w = e_1 if it is 0."""
+    image = Lambda.T @ feature
+    value = float(safe_norm(image))
+    return Support(value, unit, feature, image / value if value else np.eye(len(image))[0])
 
 
 class FeatureSet(Protocol):

@@ -64,15 +64,8 @@ def draw_support(ax: Axes, direction: Array, value: float, point: Array, *, leng
                  color: str = COLORS[1]) -> None:
     """Draw a dual direction, its supporting line {h : direction . h = value}, and the exposed point.
 
-    Parameters
-    ----------
-    direction : ndarray, shape (2,)
-    value : float
-        Value of the support function in that direction.
-    point : ndarray, shape (2,)
-        The exposed point, on the line.
-    length : float
-        Half the length of the line drawn, and the length of the arrow.
+    `value` is that of the support function in the direction, shape (2,); the point, shape (2,), is on the line.
+    `length` is half the length of the line drawn, and the length of the arrow.
     """
     unit = direction / np.linalg.norm(direction)
     along = np.array([-unit[1], unit[0]])

@@ -36,7 +36,7 @@ class HingeFeatures:
 
     Inputs x have shape (n,) or (n, 1), in any order, and may repeat; more features: NotCovered. Lambda^T (x - b)_+
     is piecewise linear in b with breaks at the data and constant outside them, so the largest norm is reached at
-    a data point, for any number of outputs. Chapter "One-dimensional data".
+    a data point, for any number of outputs. Chapter "One-dimensional data: splines".
 
     >>> H = HingeFeatures([0.0, 1.0, 2.0, 3.0])
     >>> H.gauge([0.0, 0.0, 1.0, 3.0])
@@ -98,15 +98,10 @@ class HingeFeatures:
 class SplineFit(Spline):
     """An optimal spline with its certificate.
 
-    Attributes
-    ----------
-    knots, values : ndarray, shape (p,)
-        See `Spline`; the ends of the data and the kinks, all of them data points.
-    Lambda : ndarray, shape (n,)
-        A dual feasible point: it sums to zero and ``HingeFeatures(x).support(Lambda).value <= beta``. For
-        beta = 0 it sums to zero over equal inputs instead, up to rounding.
-    primal, dual : float
-        0.5 ||f(x) - y||^2 + beta * penalty, and <Lambda, y> - 0.5 ||Lambda||^2, a bound below every network.
+    The knots, see `Spline`, are the ends of the data and the kinks, all of them data points. Lambda, shape (n,), is
+    dual feasible: it sums to zero and ``HingeFeatures(x).support(Lambda).value <= beta``; for beta = 0 it sums to
+    zero over equal inputs instead, up to rounding. `primal` is 0.5 ||f(x) - y||^2 + beta * penalty, and `dual` is
+    <Lambda, y> - 0.5 ||Lambda||^2, a bound below every network.
     """
 
     Lambda: Array

@@ -15,16 +15,9 @@ from dualkit._validate import Array
 class NuclearFit:
     """Minimiser of 0.5 ||XW - Y||_F^2 + beta ||W||_* with its dual variable.
 
-    Attributes
-    ----------
-    W : ndarray, shape (d, K)
-        The end-to-end matrix W_1 W_2 of an optimal network.
-    residual : ndarray, shape (n, K)
-        Y - X W, the dual optimum up to the accuracy reached.
-    relative_gap : float
-        Duality gap divided by the primal value.
-    iterations : int
-        Rounds of the solver; 0 where a closed form was used.
+    W, shape (d, K), is the end-to-end matrix W_1 W_2 of an optimal network, `residual`, shape (n, K), is Y - X W,
+    the dual optimum up to the accuracy reached, `relative_gap` the duality gap divided by the primal value, and
+    `iterations` counts rounds of the solver, 0 where a closed form was used.
     """
 
     W: Array

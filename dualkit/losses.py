@@ -166,7 +166,8 @@ class Hinge(MarginLoss):
     """Hinge loss sum max(1 - y f, 0), labels +1 and -1 of shape (n,) or (n, 1).
 
     With a = -y z in [0, 1]: l*(z, y) = -sum a. At the kink y f = 1 the subgradients are -a y, and `gradient`
-    takes a = 0. An optimal F often sits on kinks: the bound from `dual_point` is then valid but may be loose.
+    takes a = 0. An optimal F often sits on kinks: the bound from `dual_point` is then valid but loose, and
+    `dualkit.certify` looks for a better a.
 
     >>> Hinge().dual_point([1.0, 0.5], [1.0, -1.0]).tolist(), Hinge().scale([0.1, -0.2], [1.0, -1.0], limit=9)
     ([0.0, -1.0], 5.0)

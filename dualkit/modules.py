@@ -89,20 +89,9 @@ def standard_network(widths: Sequence[int], *, activation: str, seed: np.random.
                      scale: float = 1.0) -> nn.Sequential:
     """Return a standard network without biases, with random weights.
 
-    Parameters
-    ----------
-    widths : sequence of int
-        (d, m_1, ..., m_{L-1}, K): input size, hidden widths, output size.
-    activation : {"linear", "relu"}
-    seed : numpy Generator or int
-        The global random numbers of numpy and torch are neither used nor changed.
-    scale : float, > 0
-        Multiplies all weights; small values start near the stationary point zero.
-
-    Notes
-    -----
-    Modules nn.Linear and nn.ReLU in float64. He start: entries N(0, 2/fan-in) for "relu", N(0, 1/fan-in) for
-    "linear".
+    `widths` is (d, m_1, ..., m_{L-1}, K): input size, hidden widths, output size. He start, in float64: entries
+    N(0, 2/fan-in) for activation "relu", N(0, 1/fan-in) for "linear", multiplied by `scale` > 0; small values start
+    near the stationary point zero. The global random numbers of numpy and torch are neither used nor changed.
 
     >>> [tuple(W.shape) for W in standard_network([3, 8, 2], activation="relu", seed=0).parameters()]
     [(8, 3), (2, 8)]
@@ -116,22 +105,9 @@ def parallel_network(d: int, K: int, depth: int, branches: int, inner_width: int
                      seed: np.random.Generator | int) -> nn.Module:
     """Return a sum of chains whose last hidden layer has one unit, with random weights.
 
-    Parameters
-    ----------
-    d, K : int
-        Input and output sizes.
-    depth : int, >= 2
-        Number L of weight matrices. At L = 2 the network is the standard one with `branches` units.
-    branches : int
-        Number of chains.
-    inner_width : int
-        Width of the first L - 2 hidden layers of each chain.
-    activation : {"linear", "relu"}
-    seed : numpy Generator or int
-
-    Notes
-    -----
-    He start as in `standard_network`; the output layer's fan-in is the number of branches.
+    d and K are the input and output sizes, `depth` >= 2 the number of matrices of each chain, `branches` the number
+    of chains; the first depth - 2 hidden layers of a chain have `inner_width` units. Two layers are one standard
+    network of width `branches`. He start as in `standard_network`; the output layer's fan-in is `branches`.
 
     >>> [tuple(W.shape) for W in parallel_network(3, 2, 4, branches=5, inner_width=6, seed=0).parameters()]
     [(5, 3, 6), (5, 6, 6), (5, 6, 1), (5, 1, 2)]
@@ -155,18 +131,10 @@ def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
     Training it with beta reaches what this network reaches with beta/sqrt(n), if the decay acts on scale,
     shift and the last matrix.
 
-    Parameters
-    ----------
-    widths : sequence of int
-        (d, m_1, ..., m_{L-1}, K).
-    seed : numpy Generator or int
-    eps : float, >= 0
-        Added to the variance before the root, as in torch. With 0 a constant column raises a ValueError.
-
-    Notes
-    -----
-    He start; scale 1 and shift 0. In evaluation mode new samples are normalised with the mean and the norm of
-    the last batch seen in training mode. Chapter "Batch normalisation".
+    `widths` and the start are those of `standard_network`, with scale 1 and shift 0. eps >= 0 is added to the
+    variance before the root, as in torch; with 0 a constant column raises a ValueError. In evaluation mode new
+    samples are normalised with the mean and the norm of the last batch seen in training mode. Chapter "Batch
+    normalisation and neural collapse".
 
     >>> [type(layer).__name__ for layer in batchnorm_network([3, 8, 8, 2], seed=0)]
     ['Linear', 'ReLU', 'Linear', 'BatchNorm', 'ReLU', 'Linear']
@@ -212,8 +180,9 @@ def assemble(chains: Sequence[Sequence[Array]], activation: str, biases: Sequenc
 
 
 def _linear(W: Array, bias: Array | None) -> nn.Linear:
-    # skip_init: the layer's own random start would advance torch's global generator.
-    layer = nn.utils.skip_init(nn.Linear, *W.shape, bias=bias is not None, dtype=torch.float64)
+    # The layer's own random start must not advance torch's global generator; skip_init would load sympy for that.
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Linear(*W.shape, bias=bias is not None, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(W.T))
         if bias is not None:

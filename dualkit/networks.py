@@ -23,19 +23,10 @@ class Network:
     A *standard* network is one chain. A *parallel* network is a sum of chains whose last hidden layer
     has one unit. For two layers the two are the same thing, and one chain is the form used here.
 
-    Parameters
-    ----------
-    branches : tuple of tuples of ndarray
-        One tuple (W_1, ..., W_L) per branch; all branches have the same depth, input and output sizes.
-    activation : {"linear", "relu"}
-        Applied after every layer but the last of each branch.
-    biases : tuple of ndarray or None
-        Bias of the last hidden layer, one array per branch; None for none. Never penalised.
-    constant : ndarray, shape (K,), or None
-        Output constant. Never penalised.
+    `branches` holds one tuple (W_1, ..., W_L) per branch; all have the same depth, input and output sizes. The
+    activation, "linear" or "relu", follows every layer but the last. `biases` of the last hidden layer, one array
+    per branch, and the output `constant`, shape (K,), are None for none and never penalised.
 
-    Notes
-    -----
     Weight decay is `penalty`, 0.5 * (sum of all squared entries of all matrices), to be multiplied by beta.
 
     >>> net = Network(((np.array([[1.0, -1.0]]), np.array([[2.0], [3.0]])),), "relu")
@@ -110,6 +101,31 @@ class Network:
         return assemble(self.branches, self.activation, self.biases, self.constant)
 
 
+def one_chain(network: Network) -> Network:
+    """Return the network as one chain with the same outputs and penalty: its branches side by side.
+
+    The first layers stand next to each other, inner layers are block-diagonal, the last ones stand above each
+    other. So every parallel network without biases, else NotCovered, is a standard one.
+
+    >>> net = one_chain(Network((([[1.0]], [[2.0]], [[3.0]]), ([[4.0]], [[5.0]], [[6.0]]))))
+    >>> [W.tolist() for W in net.branches[0]]
+    [[[1.0, 4.0]], [[2.0, 0.0], [0.0, 5.0]], [[3.0], [6.0]]]
+    """
+    if network.biases is not None:
+        raise NotCovered("one_chain covers networks without biases, found biases; use the branches one by one")
+    first, *inner, last = zip(*network.branches, strict=True)
+    layers = [np.hstack(first), *map(_block_diagonal, inner), np.vstack(last)]
+    return Network((tuple(layers),), network.activation, None, network.constant)
+
+
+def _block_diagonal(blocks: Sequence[Array]) -> Array:
+    ends = np.cumsum([[0, 0], *(W.shape for W in blocks)], axis=0)
+    out = np.zeros(ends[-1])
+    for W, (i, j), (k, m) in zip(blocks, ends, ends[1:], strict=False):
+        out[i:k, j:m] = W
+    return out
+
+
 def balance(network: Network) -> Network:
     """Rescale a network, unit by unit, to its least penalty; every hidden unit then passes on what it gets.
 
@@ -119,15 +135,8 @@ def balance(network: Network) -> Network:
     the same Frobenius norm. Units that contribute nothing, because no chain of non-zero weights leads
     through them from an input to an output, are set to zero.
 
-    Parameters
-    ----------
-    network : Network
-        Standard or parallel, linear or ReLU, of any depth; an output constant is kept.
-
-    Returns
-    -------
-    Network
-        For two layers its penalty is sum_j ||u_j|| ||w_j||.
+    Networks may be standard or parallel, linear or ReLU, of any depth, without biases, else NotCovered. For two
+    layers the penalty becomes sum_j ||u_j|| ||w_j||.
 
     Lemma ``lem-rescaling``, proposition ``prop-balance``. The penalty is convex in the logarithms of the scales.
     Cyclic exact minimisation (ENorm, Stock et al., ICLR 2019) contracts the errors of the logarithms by
@@ -135,13 +144,6 @@ def balance(network: Network) -> Network:
     converges from any start; near the optimum its asymptotic rate is (1 - s)/(1 + s) with s = sin(pi/L)
     (Young, 1954; exercise ``ex-overrelax``).
 
-    Raises
-    ------
-    NotCovered
-        If the network has biases, which would have to be rescaled with their units.
-
-    Examples
-    --------
     >>> net = balance(Network(((np.array([[8.0]]), np.array([[0.5]]), np.array([[2.0]])),)))
     >>> [round(float(W[0, 0]), 12) for W in net.branches[0]]
     [2.0, 2.0, 2.0]

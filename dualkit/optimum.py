@@ -14,7 +14,7 @@ from dualkit.losses import Loss, Squared
 from dualkit.networks import Network
 from dualkit.rank_one import rank_one_network
 from dualkit.structure import structure, whitening_residual
-from dualkit.whitened import TOLERANCE, whitened_relu_network
+from dualkit.whitened import TOLERANCE, row_directions, whitened_relu_network
 
 
 def linear_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
@@ -26,7 +26,13 @@ def linear_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
                          f"the gap of a trained two-layer network for every loss")
     if beta == 0:
         # Every singular value of another fit is at least as large, so the fit is the same for every depth.
-        W, theorem = interpolate(X, Y), "prop-interpolation"
+        theorem = "prop-interpolation"
+        try:
+            W = interpolate(X, Y)
+        except ValueError as error:
+            raise NotCovered(f"{error}; with the compact SVD X = U S V^T, the data U.T @ X, U.T @ Y have full row "
+                             f"rank and the same objective but for the misfit 0.5 ||Y - U U^T Y||^2 of every "
+                             f"network, so solve(U.T @ X, U.T @ Y, 0) gives the limit") from error
     elif Y.shape[1] == 1:
         W = scalar_linear(X, Y[:, 0], beta, depth).w[:, None]
         theorem = "thm-scalar" if depth == 2 else "thm-deep-scalar"
@@ -59,12 +65,11 @@ def relu_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
         W1, b1, W2, c = hinge_weights(fit)
         return Network(((W1, W2),), "relu", (b1,), np.array([c])), fit.primal, "thm-spline"
     if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
-        network, value, _ = whitened_relu_network(X, Y, beta, depth, loss)
-        return network, value, "thm-whitened"
+        return whitened_relu_network(X, Y, beta, depth, loss)
     found = structure(X)
     if found.rank_one and isinstance(loss, Squared):
         network, value = rank_one_network(X, Y, beta, depth)
-        return network, value, "thm-rank-one"
+        return network, value, "thm-rank-one" if K == 1 else "prop-ray-outputs"
     if depth == 2 and K == 1 and found.rank <= 3 and beta > 0:
         program = convex_program(X, check.columns(Y)[:, 0], beta, loss)
         return Network(((program.W1, program.W2),), "relu"), program.primal, "thm-convex-program"
@@ -72,3 +77,23 @@ def relu_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
                      f"beta {beta} on data of rank {found.rank}; the nearest covered cases are whitened data "
                      f"(X X^T = I), data of rank one with the squared loss, batch_norm=True where rank[X, 1] = n, "
                      f"and depth 2 with one output at rank <= 3")
+
+
+def standard_theorem(Y: Array, theorem: str) -> str | None:
+    """Return the label of the proof that standard ReLU networks of every depth have the parallel optimum.
+
+    `theorem` gives that optimum for labels Y. None where no proof is known; there standard networks can be
+    better. Data of rank one: one output. Whitened data, squared loss: parallel rows of Y, one output, or
+    one-hot labels of two classes.
+    """
+    Y = check.columns(Y)
+    if theorem == "thm-rank-one":
+        return "thm-standard-rays"
+    if theorem != "thm-whitened":
+        return None
+    if not Y.any() or row_directions(Y)[1].shape[0] == 1:
+        return "prop-standard-bound"
+    if Y.shape[1] == 1:
+        return "ex-one-output"
+    two = Y.shape[1] == 2 and np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all()
+    return "ex-two-certificate" if two else None

@@ -3,7 +3,7 @@
 A unit sees the positive part c_+ of c or the negative part c_- = (-c)_+, two orthogonal vectors, so outputs
 are f = c_+ p^T + c_- q^T. At depth 2 the two rays are charged separately. From depth 3 on, rays whose outputs
 have the same sign share a branch. The objective is 0.5 ||f - y||^2 + (beta/2) * (sum of squared weights), no
-1/n. Chapter "Rank-one data".
+1/n. Chapter "Rank-one data: two rays".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.depth import scalar_linear
-from dualkit.features import Support
+from dualkit.features import Support, exposed
 from dualkit.networks import Network
 from dualkit.structure import structure
 from dualkit.whitened import relu_network
@@ -53,11 +53,8 @@ class RankOneFeatures:
         """Return max(||Lambda^T c_+||, ||Lambda^T c_-||), Lambda of shape (n,) or (n, K), and its ray."""
         Lambda = check.columns(check.labels(Lambda, len(self.X), "Lambda"))
         a, rays = self._unit_and_rays
-        products = rays.T @ Lambda
-        k = int(np.argmax(np.linalg.norm(products, axis=1)))
-        value = float(np.linalg.norm(products[k]))
-        output = products[k] / value if value else np.eye(len(products[k]))[0]
-        return Support(value, -a if k else a, rays[:, k], output)
+        k = int(np.argmax(np.linalg.norm(rays.T @ Lambda, axis=1)))
+        return exposed(-a if k else a, rays[:, k], Lambda)
 
     def gauge(self, F: ArrayLike) -> float:
         """Return ||p|| + ||q|| for F = c_+ p^T + c_- q^T, shape (n,) or (n, K); inf for any other F."""
@@ -72,18 +69,9 @@ class RankOneFeatures:
 def rank_one_network(X: ArrayLike, y: ArrayLike, beta: float, depth: int) -> tuple[Network, float]:
     """Return a globally optimal parallel ReLU network without bias on data of rank one, and its objective.
 
-    Parameters
-    ----------
-    X : array_like, shape (n, d)
-        X = c a^T, see `RankOneFeatures`.
-    y : array_like, shape (n,) or (n, K)
-        More than one column only at depth 2, else NotCovered.
-    beta : float, >= 0
-    depth : int
-        Number of weight matrices L >= 2.
+    X = c a^T has shape (n, d), see `RankOneFeatures`; y has shape (n,), or at depth L = 2 also (n, K), else
+    NotCovered; beta >= 0. Theorem ``thm-rank-one`` and proposition ``prop-ray-outputs``.
 
-    Notes
-    -----
     The last hidden unit of a branch is alpha c_+ + gamma c_-, alpha, gamma >= 0, and alpha + gamma is at most
     the product of the layers' norms: entrywise absolute values of W_2, W_3, ... only increase it, and make it
     linear in z_+ + z_- = |z|, z = W_1^T a. Two inner units reach every such pair. Gains cost a concave power:

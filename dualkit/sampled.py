@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
-from dualkit.features import Support
+from dualkit.features import Support, exposed
 
+STARTS = 60                 # random starts, from seed 0, and the most samples taken as starts
 KEPT, HOPS = 5, 40          # maxima from which the search goes on, and the random hops from each
 PLANES, WORK = 32, 3e7      # most planes tried at a time, and products of a step that all starts share
 
@@ -23,16 +24,7 @@ class SampledReLUFeatures:
     be infeasible, and the bound it gives is called heuristic. Among the starts are the units handed in, so
     for the network they come from the bound never exceeds its objective.
 
-    Parameters
-    ----------
-    X : ndarray, shape (n, d)
-    units : ndarray, shape (d, m)
-        Hidden weights of the network at hand.
-    starts : int
-        Number of random starts, from seed 0, and largest number of samples taken as starts.
-
-    Notes
-    -----
+    X has shape (n, d); `units`, shape (d, m), are hidden weights of the network at hand.
     For one output, c = +-Lambda, a unit maximises c^T (X u)_+ only if it lies on planes x_i^T u = 0 of samples
     with c_i < 0 and is there the projection of the gradient X^T D c, D its pattern. A step of the ascent tries
     the projections on its 0, 1, ..., r - 1 nearest such planes; for K outputs c = Lambda w with w renewed after
@@ -46,7 +38,6 @@ class SampledReLUFeatures:
 
     X: Array
     units: Array
-    starts: int = 60
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", check.data(self.X))
@@ -56,10 +47,7 @@ class SampledReLUFeatures:
         """Return the largest ||Lambda^T (X u)_+||_2 found, Lambda of shape (n,) or (n, K), and its unit."""
         Lambda = check.columns(check.labels(Lambda, len(self.X), "Lambda"))
         unit = self._search(Lambda) if self.X.any() and Lambda.any() else np.eye(self.X.shape[1])[0]
-        feature = np.maximum(self.X @ unit, 0.0)
-        image = Lambda.T @ feature
-        value = float(np.linalg.norm(image))
-        return Support(value, unit, feature, image / value if value else np.eye(Lambda.shape[1])[0])
+        return exposed(unit, np.maximum(self.X @ unit, 0.0), Lambda)
 
     def gauge(self, F: ArrayLike) -> float:
         """Raise NotCovered: there is no formula."""
@@ -76,9 +64,9 @@ class SampledReLUFeatures:
         B, ray = np.unique((B[length > 0] / length[length > 0, None]).round(13), axis=0, return_inverse=True)
         weights = np.zeros((len(B), K))
         np.add.at(weights, ray.ravel(), (Lambda * (length / np.abs(Lambda).max())[:, None])[length > 0])
-        rows = B[np.argsort(-np.linalg.norm(weights, axis=1))[:self.starts]].T
+        rows = B[np.argsort(-np.linalg.norm(weights, axis=1))[:STARTS]].T
         U = np.hstack([basis.T @ self.units, rows, -rows, np.linalg.svd(weights.T @ B)[2].T,
-                       rng.normal(size=(len(rows), self.starts))])
+                       rng.normal(size=(len(rows), STARTS))])
         U = _unit_columns(np.hstack([U, U])[:, np.tile(np.linalg.norm(U, axis=0) > 0, 2)])
         W = weights.T @ np.maximum(B @ U, 0.0) if K > 1 else np.repeat([[1.0, -1.0]], U.shape[1] // 2, axis=1)
         best, unit = 0.0, basis[:, 0]

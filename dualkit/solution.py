@@ -11,9 +11,9 @@ from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.certificate import Certificate, certify
-from dualkit.losses import Loss, get_loss
-from dualkit.networks import Network
-from dualkit.optimum import linear_optimum, relu_optimum
+from dualkit.losses import Loss, Squared, get_loss
+from dualkit.networks import Network, one_chain
+from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
 
 if TYPE_CHECKING:
     import torch
@@ -81,8 +81,8 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     loss : str or Loss
         "squared", or on whitened data and with batch norm also "logistic", "hinge", "cross-entropy".
     architecture : {"parallel", "standard"}
-        A sum of chains whose last hidden layer has one unit, or one chain. For linear networks and for
-        depth 2 the optimal values agree.
+        A sum of chains whose last hidden layer has one unit, or one chain. The optimal values agree for
+        linear networks, for depth 2, and where a standard ReLU network is returned.
     bias : bool
         ReLU, depth 2, one feature, one output: hidden biases and an output constant, not penalised.
     batch_norm : bool
@@ -121,13 +121,16 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         network, value, theorem = linear_optimum(X, Y, beta, depth, loss, width)
     elif batch_norm:
         network, value = batchnorm_network_optimum(X, Y, beta, depth, loss)
-        theorem = "thm-batchnorm"
+        theorem = "thm-batchnorm" if isinstance(loss, Squared) else "lem-batchnorm-whitens"
     else:
         network, value, theorem = relu_optimum(X, Y, beta, depth, loss, bias)
         if architecture == "standard" and depth > 2:
-            raise NotCovered(f"standard ReLU networks of depth {depth} can be better than the closed form, as the "
-                             f"chapter 'Deep standard networks do better' shows; parallel networks have {value!r}, "
-                             f"an upper bound")
+            if (proof := standard_theorem(Y, theorem)) is None:
+                raise NotCovered(f"standard ReLU networks of depth {depth} can be better than the closed form, as "
+                                 f"the chapter 'Deep standard networks do better' shows; parallel networks have "
+                                 f"{value!r}, an upper bound; covered are one output on whitened data or data of "
+                                 f"rank one, and parallel label rows or two classes on whitened data")
+            network, theorem = one_chain(network), proof
     if beta == 0:
         return Solution(network, value, theorem, None)
     if depth > 2 or batch_norm:

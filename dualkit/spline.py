@@ -61,7 +61,7 @@ class Spline:
     """The least-penalty piecewise linear function through its knots that bends only there.
 
     Knots and values, shape (p,) each, are points of the graph, knots increasing, else ValueError. Outside them the
-    function goes on at no extra penalty. Chapter "One-dimensional data".
+    function goes on at no extra penalty. Chapter "One-dimensional data: splines".
 
     >>> f = Spline([0.0, 1.0, 3.0], [0.0, 0.0, 4.0])
     >>> f.penalty, f.predict([2.0, 4.0]).tolist()
@@ -133,14 +133,9 @@ def spline_interpolant(x: ArrayLike, y: ArrayLike) -> Spline:
 class Envelope:
     """The region swept by all interpolants of least penalty; see `interpolant_envelope`.
 
-    Attributes
-    ----------
-    x, y : ndarray, shape (m,)
-        The distinct data points, sorted.
-    slopes : ndarray, shape (m + 1,)
-        The m - 1 chord slopes, between the outer slopes that differ most from the first and last chord.
-    free : ndarray of bool, shape (m - 1,)
-        Whether interpolants of least penalty may leave the chord of a gap.
+    x and y, shape (m,), are the distinct data points, sorted; `slopes`, shape (m + 1,), the m - 1 chord slopes,
+    between the outer slopes that differ most from the first and last chord; `free`, bool of shape (m - 1,), tells
+    whether interpolants of least penalty may leave the chord of a gap.
     """
 
     x: Array

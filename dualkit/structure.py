@@ -18,7 +18,7 @@ class Structure:
     Attributes
     ----------
     rank, affine_rank : int
-        Ranks of X and of [X, 1].
+        Ranks of X and of [X, 1]; if affine_rank = n, batch norm whitens.
     rows_residual, columns_residual : float
         ||X X^T - I_n||_2 and ||X^T X - I_d||_2.
     rank_one_residual : float
@@ -27,12 +27,8 @@ class Structure:
         c a^T is the rank-one matrix nearest to X; ||a||_2 = 1 and the largest entry of a is positive.
     whitened_rows, whitened_columns, rank_one : bool
         The residual is within the tolerance.
-    one_dimensional : bool
-        d = 1; then c is the only feature.
     sign : {1, -1, 0}
         1 if X is of rank one and c >= 0, -1 if c <= 0, else 0.
-    affinely_independent : bool
-        rank[X, 1] = n: the centred pre-activations X u reach every centred vector, and batch norm whitens.
     """
 
     rank: int
@@ -45,9 +41,7 @@ class Structure:
     whitened_rows: bool
     whitened_columns: bool
     rank_one: bool
-    one_dimensional: bool
     sign: int
-    affinely_independent: bool
 
 
 def whitening_residual(X: Array, axis: str) -> float:
@@ -67,22 +61,15 @@ def whitening_residual(X: Array, axis: str) -> float:
 def structure(X: ArrayLike, tol: float = 1e-9) -> Structure:
     """Measure how far data are from the hypotheses of the theorems.
 
-    Parameters
-    ----------
-    X : array_like, shape (n, d)
-    tol : float, > 0
-        Residuals, singular values relative to the largest one, and entries of c relative to ||c||_2 count as
-        zero up to it.
-
-    Notes
-    -----
-    Hypotheses of the chapters on whitened, rank-one and one-dimensional data and on batch normalisation.
+    X has shape (n, d). Residuals, singular values relative to the largest one, and entries of c relative to ||c||_2
+    count as zero up to tol > 0. The hypotheses are those of the chapters "Whitened data: the non-negative part of
+    the ball", "Rank-one data: two rays" and "Batch normalisation and neural collapse".
 
     >>> found = structure([[3.0, 4.0], [6.0, 8.0]])
     >>> found.rank_one, found.sign, found.c.round(12).tolist(), found.a.round(12).tolist()
     (True, 1, [5.0, 10.0], [0.6, 0.8])
-    >>> found.whitened_rows, found.affinely_independent
-    (False, True)
+    >>> found.whitened_rows, found.affine_rank
+    (False, 2)
     """
     X, tol = check.data(X), check.positive(tol, "tol")
     n, d = X.shape
@@ -95,9 +82,8 @@ def structure(X: ArrayLike, tol: float = 1e-9) -> Structure:
     small = tol * np.linalg.norm(c)
     sign = 0 if second > tol else 1 if c.min() >= -small else -1 if c.max() <= small else 0
     affine = np.linalg.svd(np.column_stack([X / (s[0] or 1.0), np.full(n, n**-0.5)]), compute_uv=False)
-    affine_rank = int(np.sum(affine > tol * affine[0]))
     return Structure(
-        rank=int(np.sum(s > tol * s[0])), affine_rank=affine_rank,
+        rank=int(np.sum(s > tol * s[0])), affine_rank=int(np.sum(affine > tol * affine[0])),
         rows_residual=rows, columns_residual=columns,
         rank_one_residual=second, c=c, a=a, whitened_rows=rows <= tol, whitened_columns=columns <= tol,
-        rank_one=second <= tol, one_dimensional=d == 1, sign=sign, affinely_independent=affine_rank == n)
+        rank_one=second <= tol, sign=sign)

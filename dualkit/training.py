@@ -36,18 +36,10 @@ Setting, Result = TypeVar("Setting"), TypeVar("Result")
 class History:
     """What a training run has reached, and how.
 
-    Attributes
-    ----------
-    steps : ndarray of int
-        Steps after which the run was observed: 0, every, 2 * every, ..., and the last one.
-    objective : ndarray
-        Loss plus weight decay on all samples, after those steps.
-    records : tuple
-        What `record` returned after those steps; after an interrupt the last may be missing.
-    interrupted : bool
-        The run was ended by KeyboardInterrupt.
-    module : torch.nn.Module
-        The trained network, in float64, on the CPU, in evaluation mode; objective[-1] is its objective.
+    `steps` are those after which the run was observed: 0, every, 2 * every, ..., and the last one; `objective` is
+    loss plus weight decay on all samples after them, and `records` what `record` returned; after an interrupt the
+    last may be missing. `interrupted` tells whether KeyboardInterrupt ended the run. `module` is the trained
+    network, in float64, on the CPU, in evaluation mode; objective[-1] is its objective.
     """
 
     steps: NDArray[np.int64]
@@ -178,19 +170,10 @@ def train_many(job: Callable[[Setting], Result], settings: Iterable[Setting], *,
                progress: bool = True) -> list[Result]:
     """Return [job(setting) for setting in settings], the jobs run side by side by joblib.
 
-    Parameters
-    ----------
-    job : callable
-        Such as a function of a seed or of beta that calls `train` and returns what is wanted of it.
-    settings : iterable
-    n_jobs : int, optional
-        Processes; by default what ``joblib.parallel_config`` says, else one. Any backend of joblib serves,
-        dask included: ``with joblib.parallel_config(backend="dask"): train_many(...)``.
-    progress : bool
-        Show a progress bar on stderr.
+    A job is such as a function of a seed or of beta that calls `train` and returns what is wanted of it. `n_jobs`
+    processes run, by default what ``joblib.parallel_config`` says, else one. Any backend of joblib serves, dask
+    included: ``with joblib.parallel_config(backend="dask"): train_many(...)``. `progress` shows a bar on stderr.
 
-    Examples
-    --------
     >>> train_many(abs, [-1, 2], progress=False)
     [1, 2]
     """

@@ -3,7 +3,7 @@
 X u runs over the unit ball of R^n, so the feature set is H = {h >= 0 : ||h||_2 <= 1}, whatever X. Where no
 two rows of a matrix form an acute angle unless they are parallel, its gauge and the training problem have
 closed forms. The objective is l(f(X), Y) + (beta/2) * (sum of squared weights), squared loss 0.5 ||.||^2, no
-1/n. Chapter "Whitened data".
+1/n. Chapter "Whitened data: the non-negative part of the ball".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dualkit import _validate as check
 from dualkit._level import best_level
 from dualkit._validate import Array, NotCovered
 from dualkit.depth import depth_prox, depth_prox_value
-from dualkit.features import Support
+from dualkit.features import Support, exposed
 from dualkit.losses import Loss, MarginLoss, SoftmaxCrossEntropy, Squared, get_loss
 from dualkit.networks import Network
 from dualkit.structure import whitening_residual
@@ -89,9 +89,8 @@ class WhitenedReLUFeatures:
                 break
         # For Lambda = 0 every feature and every output will do.
         h = H[:, np.argmax(values)] if values.any() else np.eye(len(H))[0]
-        value = float(np.linalg.norm(Lambda.T @ h))
-        output = Lambda.T @ h / value if value else np.eye(Lambda.shape[1])[0]
-        return Support(size * value, self.X.T @ h, h, output), size * max(float(upper), value)
+        lower = exposed(self.X.T @ h, h, size * Lambda)
+        return lower, max(size * float(upper), lower.value)
 
     def gauge(self, F: ArrayLike) -> float:
         """Return the least total gain of units that add up to F, shape (n,) or (n, K).
@@ -166,7 +165,7 @@ def relu_network(units: Array, outputs: Array, gains: Array, depth: int) -> Netw
 
 def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 2,
                           loss: str | Loss = "squared") -> tuple[Network, float, str]:
-    """Return a globally optimal parallel ReLU network on whitened data, its objective, and why it is optimal.
+    """Return a globally optimal parallel ReLU network on whitened data, its objective, and the theorem's label.
 
     Parameters
     ----------
@@ -185,13 +184,13 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
 
     Examples
     --------
-    >>> net, objective, reason = whitened_relu_network(np.eye(2), [3.0, -2.0], 1.0)
-    >>> objective, net.predict(np.eye(2)).round(12).ravel().tolist()
-    (4.0, [2.0, -1.0])
+    >>> net, objective, theorem = whitened_relu_network(np.eye(2), [3.0, -2.0], 1.0)
+    >>> objective, net.predict(np.eye(2)).round(12).ravel().tolist(), theorem
+    (4.0, [2.0, -1.0], 'thm-whitened')
     """
     X = _whitened(X)
-    features, outputs, gains, value, reason = optimal_atoms(check.labels(Y, len(X)), beta, depth, loss)
-    return relu_network(X.T @ features, outputs, gains, depth), value, reason
+    features, outputs, gains, value, theorem = optimal_atoms(check.labels(Y, len(X)), beta, depth, loss)
+    return relu_network(X.T @ features, outputs, gains, depth), value, theorem
 
 
 Atoms = tuple[Array, Array, Array, float, str]
@@ -201,7 +200,7 @@ def optimal_atoms(Y: Array, beta: float, depth: int, loss: str | Loss) -> Atoms:
     """Return an optimum F = sum_k gains_k features_k outputs_k^T on whitened data; it does not depend on X.
 
     Features (n, m), m >= 1, are non-negative unit columns, outputs (m, K) unit rows; with them come the gains
-    (m,), the objective, and why it is optimal. Arguments as for `whitened_relu_network`.
+    (m,), the objective, and the theorem's label. Arguments as for `whitened_relu_network`.
     """
     loss, depth = get_loss(loss), check.integer(depth, "depth", 2)
     Y = check.columns(loss.check_labels(Y))
@@ -212,31 +211,27 @@ def optimal_atoms(Y: Array, beta: float, depth: int, loss: str | Loss) -> Atoms:
 
 def _squared(Y: Array, beta: float, depth: int) -> Atoms:
     if not Y.any():
-        return np.eye(len(Y), 1), np.eye(1, Y.shape[1]), np.zeros(1), 0.0, "zero labels"
+        return np.eye(len(Y), 1), np.eye(1, Y.shape[1]), np.zeros(1), 0.0, "thm-whitened"
     if (parts := row_directions(Y)) is None:
         raise NotCovered("Y must have no rows at an acute angle unless they are parallel, found two: in "
                          "general even the dual constraint is NP-hard; one output and one-hot Y are covered")
     y, V = parts
     sigma, inner = np.linalg.norm(y, axis=0), (V @ V.T)[np.triu_indices(len(V), 1)]
     value = float(np.sum(depth_prox_value(sigma, beta, depth)))
-    if np.all(inner >= -TOLERANCE):
-        reason = "rows along orthonormal directions: the left singular vectors of Y are features"
-    elif len(V) == 2 and inner[0] <= TOLERANCE - 1:
-        reason = "one output: one unit for each sign"
-    elif depth == 2:
-        reason = "no two rows at an acute angle: one unit for each direction (depth 2 only)"
-    else:
+    # Orthonormal directions, or all on one line.
+    framed = np.all(inner >= -TOLERANCE) or (len(V) == 2 and inner[0] <= TOLERANCE - 1)
+    if not framed and depth > 2:
         raise NotCovered(f"at depth {depth} Y must have one column or rows along orthonormal directions, "
                          f"found obtuse angles: units shared between outputs can win, and one unit for each "
                          f"direction gives {value!r}, only an upper bound; depth 2 is covered")
-    return y / sigma, V, depth_prox(sigma, beta, depth), value, reason
+    return y / sigma, V, depth_prox(sigma, beta, depth), value, "thm-whitened" if framed else "thm-obtuse-rows"
 
 
 def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
     """Return one atom a class, F = level * (label row, for cross-entropy minus 1/K) on its samples."""
-    centre, why = 0.0, "margin loss: the average over a class costs less"
+    centre, theorem = 0.0, "thm-margin"
     if isinstance(loss, SoftmaxCrossEntropy):
-        centre, why = 1 / Y.shape[1], "cross-entropy: centred labels form no acute angle (depth 2 only)"
+        centre, theorem = 1 / Y.shape[1], "thm-cross-entropy"
         if np.any((Y != 0) & (Y != 1)):
             raise NotCovered("Y must be one-hot for cross-entropy, found other probabilities")
     elif not isinstance(loss, MarginLoss):
@@ -254,7 +249,7 @@ def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
         raise NotCovered(f"cross-entropy is covered at depth 2, found depth {depth}, where units shared by "
                          f"classes can win: one for each gives {values.sum().item()!r}, only an upper bound")
     outputs = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
-    return features / np.sqrt(counts), outputs, sizes * levels, values.sum().item(), why
+    return features / np.sqrt(counts), outputs, sizes * levels, values.sum().item(), theorem
 
 
 def standard_lower_bound(Y: ArrayLike, beta: float, depth: int) -> float:

@@ -446,7 +446,7 @@ def ball_without_width(rng):
     yield train_standard(X, Y, beta, 3, 1, rng, power=2)[0] - np.sum(depth_prox_value([3.0, 2.0], beta, 3))
 
 
-@chapter.violation("cor-ball", "ass-beta", "no decay: equal values, yet $\\sigma_1 > \\kappa = 0$")
+@chapter.violation("cor-ball", "ass-beta", "no decay: equal values, yet $\\mu_1 > \\kappa = 0$")
 def ball_without_decay(rng):
     yield 3.0 if np.sum(huber(np.array([3.0, 2.0]), 0.0)) == 0.0 else 0.0
 

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualkit import Network, NotCovered, as_network, certify, solve
+from dualkit.arrangements import ReLUFeatures
 from dualkit.features import LinearFeatures
+from dualkit.losses import Hinge, MarginLoss
+from dualkit.training import standard_network, train
+from dualkit.whitened import WhitenedReLUFeatures
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 4))
@@ -156,6 +160,77 @@ X2, Y2 = np.eye(2), np.ones((2, 1))
 def test_bad_input_names_the_argument(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+class Rounded(MarginLoss):
+    """The hinge loss with its kink rounded off over a width mu: gradient methods train it to high accuracy."""
+
+    name, steepest = "rounded hinge", 1.0
+
+    def __init__(self, mu):
+        self.mu, self.smoothness = mu, 1 / mu
+
+    def phi(self, m):
+        return np.where(1 - m > self.mu, 1 - m - self.mu / 2, np.maximum(1 - m, 0.0) ** 2 / (2 * self.mu))
+
+    def slope(self, m):
+        return -np.clip((1 - m) / self.mu, 0.0, 1.0)
+
+    def entropy(self, a):
+        return a * (self.mu * a / 2 - 1)
+
+
+def trained_on_hinge(X, y, beta, activation, seed):
+    net = standard_network([X.shape[1], 6, 1], activation=activation, seed=seed)
+    for mu in 10.0 ** -np.arange(9):
+        net = train(net, X, y, beta, loss=Rounded(mu), steps=300, every=300, progress=False).module
+    return net
+
+
+WHITE = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 6)))[0].T
+SIGNS = np.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("beta", [0.05, 0.3, 1.5])  # at 1.5 the minority class is given up
+def test_a_network_trained_on_the_hinge_loss_is_certified_at_its_kinks(activation, beta):
+    net = trained_on_hinge(WHITE, SIGNS, beta, activation, seed=0)
+    c = certify(net, WHITE, SIGNS, beta, loss="hinge")
+    assert (c.status, c.relative_gap < 1e-6) == ("proven", True)
+    features = (LinearFeatures if activation == "linear" else WhitenedReLUFeatures)(WHITE)
+    assert features.support(c.dual_point).value <= beta * (1 + 1e-12)
+    assert Hinge().dual_value(c.dual_point, SIGNS) == c.dual
+    if activation == "relu":
+        assert c.dual <= solve(WHITE, SIGNS, beta, activation="relu", loss="hinge").objective <= c.primal
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0])
+def test_the_hinge_bound_on_general_data_agrees_with_a_cone_solver(beta):
+    cp = pytest.importorskip("cvxpy")
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(12, 3)), rng.choice([-1.0, 1.0], size=12)
+    w = cp.Variable(3)
+    svm = cp.Problem(cp.Minimize(cp.sum(cp.pos(1 - cp.multiply(y, X @ w))) + beta * cp.norm(w)))
+    optimum = svm.solve(solver="CLARABEL")
+    c = certify(trained_on_hinge(X, y, beta, "linear", seed=1), X, y, beta, loss="hinge")
+    assert c.relative_gap < 1e-6
+    assert c.dual <= optimum * (1 + 1e-8) and optimum <= c.primal * (1 + 1e-8)
+
+
+@given(seeds, st.integers(1, 4), st.floats(0.01, 2.0), st.sampled_from(["linear", "relu"]))
+def test_the_choice_at_kinks_never_makes_the_bound_invalid(seed, m, beta, activation):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(7, 2)), rng.choice([-1.0, 1.0], size=(7, 1))
+    W1, W2 = rng.normal(size=(2, m)), rng.normal(size=(m, 1))
+    A = X @ W1 if activation == "linear" else np.maximum(X @ W1, 0.0)
+    y = np.where(np.abs(A @ W2) > 0.1, np.sign(A @ W2), y)
+    W2 = W2 / np.abs(A @ W2).max()  # the largest margin is a kink
+    c = certify([W1, W2], X, y, beta, loss="hinge", activation=activation)
+    features = LinearFeatures(X) if activation == "linear" else ReLUFeatures(X)
+    assert features.support(c.dual_point).value <= beta * (1 + 1e-9)
+    simple = Hinge().dual_point(A @ W2, y)
+    scale = Hinge().scale(simple, y, beta / (features.support(simple).value or 1.0))
+    assert Hinge().dual_value(scale * simple, y) <= c.dual + 1e-12 <= c.primal + 2e-12
 
 
 @given(seeds, st.integers(1, 3), st.floats(0.05, 2.0))

@@ -134,7 +134,6 @@ def test_structure_reports_the_residuals_it_is_defined_by(seed, n, d):
     assert found.columns_residual == pytest.approx(np.linalg.norm(columns, 2), rel=1e-9, abs=1e-12)
     assert found.rank == np.linalg.matrix_rank(X)
     assert found.affine_rank == np.linalg.matrix_rank(np.column_stack([X, np.ones(n)]))
-    assert found.one_dimensional == (d == 1)
     # c a^T is as near as rank one can be.
     first, second, *_ = np.append(np.linalg.svd(X, compute_uv=False), 0.0)
     assert found.rank_one_residual == pytest.approx(second / first, abs=1e-12)
@@ -186,14 +185,14 @@ def test_affine_independence_is_reaching_every_centred_vector(seed, n, d):
     target = matrix(seed + 1, n, 1)
     target -= target.mean()
     miss = np.linalg.norm(centred @ np.linalg.lstsq(centred, target, rcond=None)[0] - target)
-    assert structure(X).affinely_independent == (miss < 1e-9)
+    assert (structure(X).affine_rank == len(X)) == (miss < 1e-9)
 
 
 def test_affine_independence_differs_from_having_more_features_than_samples():
-    assert structure([[0.0], [1.0]]).affinely_independent  # n > d
-    assert not structure(np.ones((2, 3))).affinely_independent  # n <= d
+    assert structure([[0.0], [1.0]]).affine_rank == 2  # n > d
+    assert structure(np.ones((2, 3))).affine_rank == 1  # n <= d
     # It does not depend on the unit of measurement.
-    assert all(structure(scale * matrix(0, 4, 3)).affinely_independent for scale in (1e-12, 1e12))
+    assert all(structure(scale * matrix(0, 4, 3)).affine_rank == 4 for scale in (1e-12, 1e12))
 
 
 # Bad input.

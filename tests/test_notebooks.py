@@ -14,7 +14,7 @@ import refresh
 import yaml
 
 PAGES = myst.pages()
-NOTEBOOKS = [p for p in PAGES if p.suffix == ".ipynb"]
+NOTEBOOKS = myst.chapters()
 
 # Each of these builds without a warning and looks wrong on the page.
 SILENT_MISTAKES = {
@@ -27,7 +27,8 @@ SILENT_MISTAKES = {
 CONFIG_KEYS = {
     "": {"title", "author", "copyright", "logo", "only_build_toc_files", "execute", "parse",
          "bibtex_bibfiles", "html", "sphinx", "exclude_patterns"},
-    "execute": {"execute_notebooks", "timeout", "allow_errors", "stderr_output", "run_in_temp"},
+    "execute": {"execute_notebooks", "timeout", "allow_errors", "stderr_output", "run_in_temp",
+                "exclude_patterns"},
     "parse": {"myst_enable_extensions"},
     "html": {"favicon", "home_page_in_navbar", "use_edit_page_button", "use_issues_button",
              "use_repository_button", "extra_footer", "baseurl"},

@@ -298,8 +298,8 @@ def test_a_standard_network_of_five_layers_beats_the_parallel_optimum_but_not_th
     standard = Network((tuple(W * level / size for W, size in zip(layers, norms, strict=True)),), "relu")
     np.testing.assert_allclose(standard.predict(np.eye(3)), Y, atol=1e-14)
     assert level**10 == pytest.approx(12 * (1 + 2 * 3**0.5) ** 2)
-    _, parallel, reason = whitened_relu_network(np.eye(3), Y, beta, 5)
-    assert "orthonormal" in reason
+    _, parallel, theorem = whitened_relu_network(np.eye(3), Y, beta, 5)
+    assert theorem == "thm-whitened"
     assert standard_lower_bound(Y, beta, 5) < objective(standard, np.eye(3), Y, beta) < 0.998 * parallel
 
 

@@ -110,6 +110,11 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [files[0] for files in found]
 
 
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The pages that are notebooks and run with the book; the students' notebooks do not."""
+    return [p for p in pages(root) if p.suffix == ".ipynb" and not p.is_relative_to(root / "coursework")]
+
+
 def markdown(page: Path) -> list[str]:
     """The Markdown of a page: the text cells of a notebook, or the whole file."""
     if page.suffix == ".ipynb":

@@ -11,7 +11,7 @@ from pathlib import Path
 import execution_cache
 import nbformat
 import yaml
-from myst import pages
+from myst import chapters
 from plain_markdown import Book, convert, inline
 from pybtex.database import parse_file
 
@@ -75,9 +75,8 @@ def convert_all(root: Path) -> None:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     labels = json.loads((root / "_build" / "labels.json").read_text(encoding="utf-8"))
     book = Book(labels, macros(config), sources(root / config["bibtex_bibfiles"][0]))
-    for page in pages(root):
-        if page.suffix == ".ipynb":
-            executed = execution_cache.executed(nbformat.read(page, 4), root)
-            plain = convert_notebook(executed, book, config["title"])
-            target = root / "_build" / "html" / "_sources" / page.relative_to(root)
-            target.write_text(nbformat.writes(plain) + "\n", encoding="utf-8")
+    for page in chapters(root):
+        executed = execution_cache.executed(nbformat.read(page, 4), root)
+        plain = convert_notebook(executed, book, config["title"])
+        target = root / "_build" / "html" / "_sources" / page.relative_to(root)
+        target.write_text(nbformat.writes(plain) + "\n", encoding="utf-8")
