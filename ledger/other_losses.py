@@ -441,7 +441,7 @@ def switching(rng, power=1.0, hinge=1.0):
                 yield abs(hinge * 2 / L - B)
                 yield abs(v - 1) if L > 2 else 0.0
             if L == 2:
-                yield abs(B - {"logistic": 0.5}.get(loss.name, 1.0)) if loss.name == "hinge" else 0.0
+                B = -float(loss.slope(np.zeros(1))[0])
             for n in (2, 7):
                 limit = B * n ** (1 - power / L)
                 if L > 2:
@@ -451,8 +451,14 @@ def switching(rng, power=1.0, hinge=1.0):
                     )
                     yield max(0.0, (1 - 1e-6) * v - below) if below else v
                     yield above
-                cost = level_cost(loss.phi, n, 1.0, limit * (1 - 1e-5), L)
-                yield float(least(cost, 12.0)[1] == 0.0) if L > 2 else 0.0
+                    v0 = np.logspace(-9, -5, 20)  # zero is a strict local minimum even where it is not the least
+                    cost = level_cost(loss.phi, n, 1.0, 0.1 * limit, L)
+                    yield float(np.any(cost(v0) <= cost(np.zeros(1))))
+                # On below the switching point, off from there on.
+                yield float(least(level_cost(loss.phi, n, 1.0, limit * (1 - 1e-2), L), 12.0)[1] == 0.0)
+                yield least(level_cost(loss.phi, n, 1.0, limit * (1 + 1e-4), L), 12.0)[1]
+                if isinstance(loss, Hinge):
+                    yield abs(least(level_cost(loss.phi, n, 1.0, limit * (1 - 1e-2), L), 12.0)[1] - 1)
 
 
 @chapter.violation(
@@ -527,7 +533,7 @@ def cross_entropy(rng, factor=1.0, shift=1.0, centre=True):
     for counts in ((2, 1), (2, 1, 1)):
         for beta in (0.25, 0.9):
             yield abs(closed(counts, beta)[1] - semidefinite_softmax(one_hot_of(counts), beta))
-    for counts, beta in (((4, 2), 0.5), ((4, 2, 1), 0.3), ((3, 3, 2), 1.2), ((2, 2, 2, 2), 0.4)):
+    for counts, beta in (((4, 2), 0.5), ((4, 2, 1), 0.3), ((3, 3, 2), 1.2), ((2, 2, 2, 2), 0.4), ((3, 2, 0), 0.3)):
         levels, value = closed(counts, beta)
         Y = one_hot_of(counts)
         found, A = free_features(SoftmaxCrossEntropy(), Y, beta, 2, units=8, starts=1)
@@ -756,7 +762,7 @@ def one_chain(counts, beta, L):
     1e-6,
     {
         "upper bound with $\\beta / 2$": {"upper": 0.5},
-        "lower bound with $2 \\beta$ and no $c$": {"lower": 2.0},
+        "lower bound with $2 \\beta$": {"lower": 2.0},
     },
 )
 def class_bounds(rng, upper=1.0, lower=1.0):
@@ -788,7 +794,7 @@ def class_bounds(rng, upper=1.0, lower=1.0):
                 )
                 yield max(0.0, low - SoftmaxCrossEntropy().value(net.predict(X), Y) - beta * net.penalty)
             found = free_features(SoftmaxCrossEntropy(), Y, beta, L, starts=1)[0]
-            yield max(0.0, low - found) / 10
+            yield max(0.0, low - found)
     for n, beta, L in ((3, 0.3, 2), (3, 0.2, 4)):  # the lower bound is tight for n samples of one class
         Y = np.eye(2)[np.zeros(n, int)]
         cost = level_cost(lambda v: softmax_level(v, 2), n, np.sqrt(0.5), lower * beta, L)
