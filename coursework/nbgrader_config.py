@@ -22,5 +22,7 @@ c.CourseDirectory.feedback_directory = os.path.relpath(state / "feedback", root)
 # nbgrader would replace a question's text by "YOUR ANSWER HERE", and would run submissions on this machine.
 c.GenerateAssignment.preprocessors = [LockCells, ClearMarkedSolutions, ClearOutput, CheckCellMetadata,
                                       ComputeChecksums, SaveCells]
+# Formgrader's pages have the rights of the Jupyter server: no HTML of students may get into them.
+c.HTMLExporter.filters = {"markdown2html": "coursework.grader.guard.markdown"}
 c.Autograde.sanitize_preprocessors = [RefuseToExecute]
 c.Autograde.autograde_preprocessors = [RefuseToExecute]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import lzma
 import os
 import re
 import stat
+import struct
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,10 +23,14 @@ from coursework.grader.settings import MIB, Refusal
 LARGEST = 200 * MIB       # one file
 LARGEST_ZIP = 100 * MIB   # the zip of one student
 MOST_FILES = 20_000
+LONGEST = 100             # bytes of a student's id
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?(?P<file>.*)")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<number>\d+)_\d+_(?P<file>.+)", re.IGNORECASE)
 JUNK = {"__MACOSX", ".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)  # browsers append the second
+# What the zip module raises for archives that somebody broke.
+BROKEN = (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError, OSError, ValueError,
+          struct.error, zlib.error, lzma.LZMAError)
 COUNTER = re.compile(r"(\s*\(\d+\)|-\d+|[ _-]*copy)+$", re.IGNORECASE)
 
 
@@ -50,10 +59,9 @@ class File:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise Unreadable(f"{self.name} is not a plain file")
                 data = file.read(most + 1)
-        except OSError:
-            raise Unreadable(f"{self.name} is a link or cannot be read") from None
-        except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError):
-            raise Unreadable(f"{self.name} cannot be unpacked") from None
+        except BROKEN:
+            how = "cannot be unpacked" if self.inside else "is a link or cannot be read"
+            raise Unreadable(f"{self.name} {how}") from None
         return _bounded(self.name, data, most)
 
 
@@ -110,7 +118,7 @@ def notebooks(files: Iterable[File]) -> list[tuple[str, bytes]]:
                     if sum(entry.file_size for entry in wanted) > LARGEST or len(wanted) > 50:
                         raise Unreadable(f"{file.name} unpacks to more than {LARGEST // MIB} MiB of notebooks")
                     found += [(entry.filename, _take(archive, entry, LARGEST)) for entry in wanted]
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError):
+            except BROKEN:
                 raise Unreadable(f"{file.name} is not a zip that can be unpacked") from None
     return found
 
@@ -122,7 +130,14 @@ def plain_name(name: str) -> str:
 
 def identifier(text: str) -> str:
     """A student's id as it is used everywhere: lower case, safe as a file name and in a spreadsheet."""
-    return re.sub(r"[^\w.@+]+", "-", text.strip().lower()).strip("-.@+")[:100] or "unnamed"
+    # macOS writes letters and their accents apart; without the first step Zoe and Zoë would be one student.
+    whole = unicodedata.normalize("NFKC", text.strip().lower())
+    name = re.sub(r"[^\w.@+]+", "-", whole).strip("-.@+")
+    if name and len(name.encode()) <= LONGEST:
+        return name
+    # Cut so that it fits into the name of a file, and still another for each student.
+    mark = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{name.encode()[:LONGEST - 13].decode(errors='ignore') or 'unnamed'}-{mark}"
 
 
 def read_roster(path: Path | None) -> dict[str, str]:
@@ -133,7 +148,14 @@ def read_roster(path: Path | None) -> dict[str, str]:
         rows = list(csv.DictReader(file))
     if not rows or "student" not in rows[0]:
         raise Refusal(f"{path.name} must have a column `student`, and a row for each student")
-    return {identifier(alias): identifier(row["student"]) for row in rows for alias in row.values() if alias}
+    found: dict[str, str] = {}
+    for row in rows:
+        for alias in filter(None, (row[column] for column in row if column)):
+            who = identifier(row["student"] or "")
+            if found.setdefault(identifier(alias), who) != who:
+                raise Refusal(f"{path.name}: {alias!r} stands for two students, "
+                              f"{found[identifier(alias)]} and {who}")
+    return found
 
 
 def collect(place: Path, assignment: str | None, known: list[str], roster: dict[str, str]) -> list[Submission]:
@@ -182,7 +204,8 @@ def _walk(place: Path) -> Iterator[tuple[tuple[str, ...], File | None, str]]:
 
 def _owner(parts: tuple[str, ...], known: list[str], roster: dict[str, str]) -> tuple[str, bool, tuple[str, ...]]:
     """Whose a file is, whether the LMS calls it late, and its name below the student's folder."""
-    for pattern in (MOODLE, CANVAS):
+    # Canvas first: the end of its names is what students call their files, and may look like one of Moodle's.
+    for pattern in (CANVAS, MOODLE):
         match = pattern.fullmatch(parts[0])
         if match:
             name, number = match["name"], match["number"]

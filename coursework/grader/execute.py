@@ -75,7 +75,7 @@ def execute(notebook: NotebookNode, prelude: list[str], instances: dict[str, lis
                "text": limits.text, "answer": limits.answer}
         found.starts += 1
         run = sandbox.start("runner.py", job, end - time.monotonic())
-        state = _listen(run, found, end, limits.cell, instances)
+        state = _listen(run, found, end, limits.cell, instances, cells)
         flooded, status = run.most <= 0, run.end()
         if state.ended:
             break
@@ -105,7 +105,7 @@ def _mark(found: Execution, cell: int | None, reason: str) -> None:
         found.outcomes[cell] = Outcome(error=reason, traceback=reason)
 
 
-def _listen(run: Run, found: Execution, end: float, seconds: float, instances: dict) -> _State:
+def _listen(run: Run, found: Execution, end: float, seconds: float, instances: dict, cells: dict) -> _State:
     state = _State(until=min(end, time.monotonic() + START))
     for message in run.messages(lambda: state.until):
         if isinstance(message.get("start"), int):
@@ -113,10 +113,12 @@ def _listen(run: Run, found: Execution, end: float, seconds: float, instances: d
             state.until = min(end, time.monotonic() + seconds + GRACE)
         elif isinstance(message.get("done"), int):
             outcome = Outcome(*(str(message.get(name, ""))[:20_000] for name in ("text", "error", "traceback")))
-            found.outcomes.setdefault(message["done"], outcome)
+            if message["done"] in cells:
+                found.outcomes.setdefault(message["done"], outcome)
             state.cell, state.until = None, min(end, time.monotonic() + START)
-        elif message.get("answer") in instances and isinstance(message.get("text"), str):
-            found.answers.setdefault(message["answer"], message["text"])
+        elif isinstance(message.get("answer"), str) and isinstance(message.get("text"), str):
+            if message["answer"] in instances:
+                found.answers.setdefault(message["answer"], message["text"])
         elif message.get("end"):
             state.ended = True
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,8 +83,16 @@ def _write_table(course: Course, lines: list[Line]) -> None:
     with io.StringIO(newline="") as text:
         table = csv.DictWriter(text, names, restval="", lineterminator="\n")
         table.writeheader()
-        table.writerows(line.values for line in lines)
+        table.writerows({name: harmless(value) for name, value in line.values.items()} for line in lines)
         records.write_atomically(course.state / "grades.csv", text.getvalue())
+
+
+def harmless(value: object) -> object:
+    """A value as it may stand in a table or on a terminal: in one line, no control characters, no formula."""
+    if not isinstance(value, str):
+        return value
+    plain = "".join(letter if letter.isprintable() else "?" for letter in value)
+    return f"'{plain}" if re.match(r"[=+@-](?!\d+(\.\d+)?$)", plain) else plain
 
 
 def summary(lines: list[Line], seconds: float) -> str:
@@ -102,4 +111,4 @@ def summary(lines: list[Line], seconds: float) -> str:
         told += [f"  {line.values['assignment']} {line.values['student']}: {'; '.join(line.human)}"
                  + (f" ({line.values['reason']})" if line.values["status"] == "not graded" else "")
                  for line in needy if line not in by_hand]
-    return "\n".join(told)
+    return "\n".join(map(harmless, told))

@@ -1,4 +1,5 @@
-"""A filter of system calls for the sandbox: no new process, no namespace, no memory outside the accounted one.
+"""A filter of system calls for the sandbox: no new process, no namespace, no memory outside the accounted one, and
+no sockets but those that a network namespace confines (AF_VSOCK reaches the host of a virtual machine).
 
 Without fork there are no daemons and no fork bombs, and the limit on a process's address space limits the
 submission. Bubblewrap takes the filter as a compiled BPF program (`--seccomp`).
@@ -14,7 +15,7 @@ from coursework.grader.settings import Refusal
 
 # Numbers of the system calls, from the kernel's tables; those of the second row are the same everywhere.
 _COMMON = {"memfd_secret": 447, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-           "fsmount": 432, "mount_setattr": 442}
+           "fsmount": 432, "mount_setattr": 442, "pidfd_open": 434, "pidfd_getfd": 438}
 _X86 = {"fork": 57, "vfork": 58, "ptrace": 101, "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
         "setns": 308, "unshare": 272, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161,
         "memfd_create": 319, "bpf": 321,
@@ -24,9 +25,10 @@ _ARM = {"ptrace": 117, "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 1
         "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "memfd_create": 279, "bpf": 280,
         "perf_event_open": 241, "userfaultfd": 282, "add_key": 217, "request_key": 218, "keyctl": 219,
         "process_vm_readv": 270, "process_vm_writev": 271}
-_MACHINES = {"x86_64": (0xC000003E, 56, _X86), "aarch64": (0xC00000B7, 220, _ARM)}
+_MACHINES = {"x86_64": (0xC000003E, 56, 41, _X86), "aarch64": (0xC00000B7, 220, 198, _ARM)}
 _CLONE3 = 435
 _CLONE_THREAD = 0x10000
+_FAMILIES = (1, 2, 10, 16)  # local, IPv4, IPv6, netlink
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
@@ -38,7 +40,7 @@ def program() -> bytes:
     machine = os.uname().machine
     if machine not in _MACHINES:
         raise Refusal(f"the sandbox has no system call filter for {machine}; grade on x86_64 or aarch64")
-    arch, clone, denied = _MACHINES[machine]
+    arch, clone, plug, denied = _MACHINES[machine]
 
     def fail(code: int) -> tuple[int, int, int, int]:
         return _RETURN, 0, 0, 0x00050000 | code
@@ -47,6 +49,9 @@ def program() -> bytes:
     lines += [(_AT_LEAST, 0, 1, 0x40000000), fail(errno.EPERM)]  # the x32 names of the same calls
     for number in sorted({**_COMMON, **denied}.values()):
         lines += [(_EQUAL, 0, 1, number), fail(errno.EPERM)]
+    lines += [(_EQUAL, 0, len(_FAMILIES) + 3, plug), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, len(_FAMILIES) - k, 0, family) for k, family in enumerate(_FAMILIES)]
+    lines += [fail(errno.EAFNOSUPPORT), (_RETURN, 0, 0, _ALLOW)]
     # Its flags cannot be inspected; told that it does not exist, the C library takes clone.
     lines += [(_EQUAL, 0, 1, _CLONE3), fail(errno.ENOSYS)]
     lines += [(_EQUAL, 0, 3, clone), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, _CLONE_THREAD),

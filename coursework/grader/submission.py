@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import time
 from datetime import UTC, datetime
@@ -61,7 +62,8 @@ def choose(found: list[tuple[str, bytes]], files: list[str], assignment: str,
 
 def timestamp(submission: Submission) -> str:
     """When it was handed in, in UTC, from the timestamp.txt that nbgrader writes; "" if unknown."""
-    for file in submission.files:
+    # nbgrader's lies in the folder of the assignment; one deeper down is the student's own.
+    for file in sorted(submission.files, key=lambda file: len(Path(file.inside or file.path).parts)):
         if file.name == "timestamp.txt":
             try:
                 day, hour, *zone = file.read(100).decode().split()
@@ -92,7 +94,7 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
         digest.update(repr([(file.name, file.mark()) for file in submission.files]).encode())
         found = notebooks(submission.files)
         for name, data in found:
-            digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+            digest.update(name.encode(errors="surrogatepass") + b"\0" + hashlib.sha256(data).digest())
         if not regrade and _done(course, record, digest.hexdigest()):
             return
         names = [file.name for file in submission.files if file.name != "timestamp.txt"]
@@ -104,7 +106,9 @@ def grade(submission: Submission, assignment: Assignment, course: Course, sandbo
         record["notes"] += repaired.notes
         if repaired.student and repaired.student.lower() != submission.student:
             record["notes"].append(f"the notebook says STUDENT = {repaired.student[:60]!r}")
-        _run(record, repaired.notebook, release, assignment, sandbox, key)
+        # Feedback may show a student the fresh instances: another submission is judged on others.
+        work = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in found)).digest()
+        _run(record, repaired.notebook, release, assignment, sandbox, hmac.digest(key, work, "sha256"))
     except Unreadable as error:
         record["reason"] = str(error)
         record["human"].append("submission cannot be read")

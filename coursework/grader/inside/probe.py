@@ -64,13 +64,16 @@ def _():
             plug.settimeout(2)
             if plug.connect_ex(address) == 0:
                 return True
-    return [name for _, name in socket.if_nameindex()] != ["lo"]
+    reaching = [(38, 5), (40, 1), (40, 2), (17, 3), (30, 5)]  # crypto, the host of a virtual machine, raw, TIPC
+    return [name for _, name in socket.if_nameindex()] != ["lo"] or \
+        any(possible(socket.socket, *kind) for kind in reaching)
 
 
 @probe("see other processes")
 def _():
     others = set(range(3, 2000)) - {os.getpid()}
-    return os.path.exists("/proc/self") or any(possible(os.kill, pid, 0) for pid in others)
+    handle = libc.syscall(434, 1, 0)  # pidfd_open
+    return os.path.exists("/proc/self") or handle >= 0 or any(possible(os.kill, pid, 0) for pid in others)
 
 
 @probe("kill a process outside")
