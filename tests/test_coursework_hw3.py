@@ -179,6 +179,15 @@ def test_lines_are_not_rank_one_problems_side_by_side():
         assert result.fraction == 0, result
 
 
+def test_leaky_answers_may_hold_units_that_are_zero_and_must_agree_on_their_number():
+    given = instance("hw3-q1", "ada")
+    answer = solve_leaky(**given)
+    U, w = np.pad(answer["U"], ((0, 0), (0, 0), (0, 3))), np.pad(answer["w"], ((0, 0), (0, 3)))
+    assert verdict("hw3-q1", given, {**answer, "U": U, "w": w}).fraction == 1
+    wrong = verdict("hw3-q1", given, {**answer, "w": w})
+    assert wrong.fraction == 0 and "must agree" in str(wrong)
+
+
 def test_the_formula_itself_does_not_beat_the_formula():
     mine = instance("hw3-q4", "ada")
     X, Y = mine["X"], mine["Y"]

@@ -22,9 +22,12 @@ def sane(answer: Answer) -> Iterator[Condition]:
 
 
 def chain(answer: Answer, names: Sequence[str]) -> Iterator[Condition]:
-    """Yield a condition that fails where neighbouring weight arrays disagree on the number of units."""
+    """Yield a condition that fails where neighbouring weight arrays disagree on the number of units.
+
+    Where the first has a leading axis for problems, so has the second.
+    """
     for first, second in zip(names, names[1:], strict=False):
-        out, into = answer[first].shape[-1], answer[second].shape[1 if answer[second].ndim == 3 else 0]
+        out, into = answer[first].shape[-1], answer[second].shape[answer[first].ndim - 2]
         if out != into:
             yield Condition(f"{first} has {out} hidden units and {second} has {into}; they must agree", False)
 
@@ -44,7 +47,7 @@ def certified(
     for tolerance, weight in tiers:
         yield Condition(
             f"{what}your network has the objective {primal:.9g}, your dual point proves {dual:.9g}: the gap "
-            f"relative to the objective must be at most {tolerance:.0e}, found {gap:.1e}",
+            f"relative to the objective must be at most {tolerance:g}, found {gap:.3g}",
             bool(abs(gap) <= tolerance),
             weight,
         )

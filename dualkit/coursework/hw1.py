@@ -68,11 +68,20 @@ def _verify_balance(given: Instance, answer: Answer) -> Iterator[Condition]:
 
 
 def _draw_thinning(rng: Generator) -> Instance:
-    n, K, m = 5, 2, 40
-    H, V = np.abs(rng.normal(size=(n, m))), rng.normal(size=(m, K))
-    gains = 1e-4 * rng.uniform(0.5, 1.5, m)
-    gains[rng.permutation(m)[:n * K]] = np.exp(np.linspace(-3, 3, n * K)) * rng.uniform(0.9, 1.1, n * K)
-    return {"H": H / np.linalg.norm(H, axis=0), "V": V / np.linalg.norm(V, axis=1, keepdims=True), "s": gains}
+    """Draw nK/2 strong branches; each has two weak ones that do its work for less gain, but at a higher price.
+
+    So the sum of the gains misleads, and a vertex taken at random is cheap only if it keeps every strong branch;
+    the largest nK gains alone do not reach the outputs.
+    """
+    n, K, strong, others = 10, 2, 10, 5
+    H, V = np.abs(rng.normal(size=(n, 2 * strong + others))), rng.normal(size=(2 * strong + others, K))
+    H, V = H / np.linalg.norm(H, axis=0), V / np.linalg.norm(V, axis=1, keepdims=True)
+    V[strong:2 * strong] = V[:strong]
+    both = 0.475 * (H[:, :strong] + H[:, strong:2 * strong])
+    gains = 1e-4 * rng.uniform(0.5, 1.5, 3 * strong + others)
+    gains[:strong] = np.geomspace(1, 8, strong) * rng.uniform(0.9, 1.1, strong)
+    order = rng.permutation(len(gains))
+    return {"H": np.hstack([both, H])[:, order], "V": np.vstack([V[:strong], V])[order], "s": gains[order]}
 
 
 def _verify_thinning(given: Instance, answer: Answer) -> Iterator[Condition]:

@@ -167,7 +167,7 @@ assignment = Assignment(
         Proof("hw2-p1", "Each direction chooses one branch", 20, (
             "(a) lower bound for every pair of branches, and a pair that attains it (6)",
             "(b) alignment with X^T Y, with the equality case of the pairing of singular values (6)",
-            "(c) no direction is shared, with the exception named (3)",
+            "(c) no direction is shared; the exceptional gain is named, or excluded with a reason (3)",
             "(d) both directions of the equivalence, with the reason why one comparison of values decides (5)")),
     ),
 )
