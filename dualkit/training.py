@@ -17,6 +17,8 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 from tqdm import tqdm
 
 from dualkit import _validate as check
@@ -214,9 +216,19 @@ def _lbfgs(run: Objective, steps: int, after_step: Callable[[], None]) -> None:
 
 def _first_order(run: Objective, optimizer: str, steps: int, lr: float | Callable[[int], float],
                  rows: Iterator[Rows], after_step: Callable[[], None]) -> None:
-    method = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](run.parameters, lr=1.0)
+    # The functions behind torch.optim.Adam and SGD: those classes import torch's compiler, which takes seconds.
+    options = {"weight_decay": 0.0, "maximize": False}
+    weights, counts = run.parameters, [torch.tensor(0.0) for _ in run.parameters]
+    means, squares = ([torch.zeros_like(p) for p in weights] for _ in range(2))
     for step in range(steps):
-        method.param_groups[0]["lr"] = lr(step) if callable(lr) else lr
+        rate = lr(step) if callable(lr) else lr
         run.evaluate(next(rows), gradient=True)
-        method.step()
+        gradients = [p.grad for p in weights]
+        with torch.no_grad():
+            if optimizer == "adam":
+                adam(weights, gradients, means, squares, [], counts, lr=rate, beta1=0.9, beta2=0.999, eps=1e-8,
+                     amsgrad=False, **options)
+            else:
+                sgd(weights, gradients, [None] * len(weights), lr=rate, momentum=0.0, dampening=0.0,
+                    nesterov=False, **options)
         after_step()

@@ -576,3 +576,20 @@ def test_many_runs_in_one_process_leave_each_other_their_single_thread():
     with threadpool_limits(2), joblib.parallel_config(backend="threading", n_jobs=2):
         assert train_many(job, [0, 1], progress=False) == [None, (1, 1)]
         assert threads()["torch"] == 2
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
+def test_first_order_steps_are_those_of_torch(optimizer):
+    rng = np.random.default_rng(5)
+    X, Y, beta = rng.normal(size=(9, 4)), rng.normal(size=(9, 2)), 0.1
+    ours = train(standard_network([4, 6, 2], activation="relu", seed=0), X, Y, beta, optimizer=optimizer.lower(),
+                 lr=0.01, steps=30, progress=False).module
+    theirs = standard_network([4, 6, 2], activation="relu", seed=0)
+    method = getattr(torch.optim, optimizer)(theirs.parameters(), lr=0.01)
+    for _ in range(30):
+        method.zero_grad()
+        loss = 0.5 * (theirs(torch.tensor(X)) - torch.tensor(Y)).square().sum()
+        (loss + 0.5 * beta * sum(p.square().sum() for p in theirs.parameters())).backward()
+        method.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
