@@ -170,3 +170,15 @@ def test_filter_of_system_calls(monkeypatch):
     allowed = {(0, 0), (59, 0), (56, 0x10000), *((41, family) for family in (1, 2, 10, 16))}
     denied = {(56, 0), (57, 0), (58, 0), (434, 0), (438, 0), *((41, family) for family in (17, 30, 31, 38, 40, 44))}
     assert {call for call in allowed | denied if answer_of(program, *call) == seccomp._ALLOW} == allowed
+
+
+def test_output_kept_of_many_cells_is_bounded():
+    class Said:
+        def messages(self, deadline):
+            yield from ({"done": number, "text": "x" * 30_000, "error": "E"} for number in range(500))
+
+    found = execute.Execution()
+    execute._listen(Said(), found, 1e18, 1.0, {}, dict.fromkeys(range(500)))
+    kept = [len(o.text + o.error + o.traceback) for o in found.outcomes.values()]
+    assert kept[0] == 20_001
+    assert len(kept) == 500 and sum(kept) == 1 << 20

@@ -35,12 +35,16 @@ class Outcome:
 
 @dataclass
 class Execution:
-    """Outcomes by the cell's place in the notebook, answers by question, starts needed, seconds used."""
+    """Outcomes by the cell's place in the notebook, answers by question, starts needed, seconds used.
+
+    `room` is what is left of the characters of output that are kept of a submission, however many cells it has.
+    """
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
     starts: int = 0
     seconds: float = 0.0
+    room: int = MIB
 
 
 @dataclass
@@ -112,9 +116,13 @@ def _listen(run: Run, found: Execution, end: float, seconds: float, instances: d
             state.cell, state.began = message["start"], True
             state.until = min(end, time.monotonic() + seconds + GRACE)
         elif isinstance(message.get("done"), int):
-            outcome = Outcome(*(str(message.get(name, ""))[:20_000] for name in ("text", "error", "traceback")))
-            if message["done"] in cells:
-                found.outcomes.setdefault(message["done"], outcome)
+            if message["done"] in cells and message["done"] not in found.outcomes:
+                parts = []
+                for name in ("error", "traceback", "text"):
+                    parts.append(str(message.get(name, ""))[:min(20_000, found.room)])
+                    found.room -= len(parts[-1])
+                error, traceback, text = parts
+                found.outcomes[message["done"]] = Outcome(text, error, traceback)
             state.cell, state.until = None, min(end, time.monotonic() + START)
         elif isinstance(message.get("answer"), str) and isinstance(message.get("text"), str):
             if message["answer"] in instances:
