@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from dualkit.coursework import find, instance
+from dualkit.coursework import find, instance, verdict
 
 IDS = [f"student-{k}" for k in range(20)]
 
@@ -125,3 +125,11 @@ def garbage(draw, question):
                 st.sampled_from([None, "text", [], [[1.0], [1.0, 2.0]], np.nan, [1j], {}, object()])
             )
     return answer
+
+
+def scaled_dual_shares(question, solve, factors):
+    """The shares of the points that the right answer earns with its dual point multiplied by each factor."""
+    mine = instance(question, "ada")
+    answer = solve(**mine)
+    point = "lam" if "lam" in answer else "Lam"
+    return [verdict(question, mine, {**answer, point: factor * answer[point]}).fraction for factor in factors]

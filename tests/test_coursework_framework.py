@@ -97,6 +97,11 @@ def test_check_prints_and_leaves_the_instance_alone(capsys):
     assert printed.startswith("hw1-q1, instance of ada\n[ok]") and result.fraction == 0
 
 
+def test_check_wants_the_function_and_not_its_answer():
+    with pytest.raises(TypeError, match="found a dict; pass its name"):
+        check("hw1-q1", {"u": [1.0]}, "ada")
+
+
 def test_the_grader_only_records(tmp_path, monkeypatch, capsys):
     def answer(x, c):
         if x.sum() < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from coursework_routes import IDS, convex, from_features, garbage, nearest, softmax, spread
+from coursework_routes import IDS, convex, from_features, garbage, nearest, scaled_dual_shares, softmax, spread
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
@@ -232,14 +232,8 @@ def test_smoothed_instances_are_alike():
 
 @pytest.mark.parametrize("question", ["hw4-q1", "hw4-q2", "hw4-q3", "hw4-q4"])
 def test_an_approximate_dual_point_earns_a_part(question):
-    mine = instance(question, "ada")
-    answer = SOLVERS[question](**mine)
-    point = "lam" if "lam" in answer else "Lam"
-    shares = [verdict(question, mine, {**answer, point: answer[point] * (1 - off)}).fraction for off in (1e-4, 0.3)]
-    assert (
-        1 > shares[0] > shares[1]
-        and verdict(question, mine, {**answer, point: 1.001 * answer[point]}).fraction == 0
-    )
+    nearly, far, beyond = scaled_dual_shares(question, SOLVERS[question], (1 - 1e-4, 0.7, 1.001))
+    assert 1 > nearly > far and beyond == 0
 
 
 @pytest.mark.parametrize("question", SOLVERS)

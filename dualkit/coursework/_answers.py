@@ -50,12 +50,22 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
     Returns
     -------
     Verdict, or None while the answers are only recorded, as the grader does.
+
+    Raises
+    ------
+    TypeError
+        `function` is not a function, for example its answer.
+    ValueError
+        There is no such question, or the id is empty. Errors of the function itself are passed on.
     """
     folder = os.environ.get(GRADING)
     if folder:
         record(question, function, Path(folder))
         print(f"{question}: answers recorded")
         return None
+    if not callable(function):
+        raise TypeError(f"function must be your function itself, found a {type(function).__name__}; pass its name "
+                        f"without calling it")
     own = instance(question, student)
     result = verdict(question, own, function(**{name: np.copy(v) for name, v in own.items()}))
     print(f"{question}, instance of {str(student).strip().lower()}\n{result}")
