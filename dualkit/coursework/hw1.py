@@ -68,20 +68,26 @@ def _verify_balance(given: Instance, answer: Answer) -> Iterator[Condition]:
 
 
 def _draw_thinning(rng: Generator) -> Instance:
-    """Draw nK/2 strong branches; each has two weak ones that do its work for less gain, but at a higher price.
+    """Draw groups of branches of which one can go: a branch with a multiple of the sum of the parts, or a part.
 
-    So the sum of the gains misleads, and a vertex taken at random is cheap only if it keeps every strong branch;
-    the largest nK gains alone do not reach the outputs.
+    In some groups the sum of the gains misleads, in others a small gain, in one a small share in the outputs. Going
+    wrong in one group costs more than being right in all others saves.
     """
-    n, K, strong, others = 10, 2, 10, 5
-    H, V = np.abs(rng.normal(size=(n, 2 * strong + others))), rng.normal(size=(2 * strong + others, K))
-    H, V = H / np.linalg.norm(H, axis=0), V / np.linalg.norm(V, axis=1, keepdims=True)
-    V[strong:2 * strong] = V[:strong]
-    both = 0.475 * (H[:, :strong] + H[:, strong:2 * strong])
-    gains = 1e-4 * rng.uniform(0.5, 1.5, 3 * strong + others)
-    gains[:strong] = np.geomspace(1, 8, strong) * rng.uniform(0.9, 1.1, strong)
-    order = rng.permutation(len(gains))
-    return {"H": np.hstack([both, H])[:, order], "V": np.vstack([V[:strong], V])[order], "s": gains[order]}
+    n, K = 12, 2
+    groups = [(0.475, strong, (1e-4, 3e-4)) for strong in np.geomspace(5.5, 9, 8)]
+    groups += 2 * [(0.02, 0.022, (0.019, 0.02))] + [(0.05, 0.4, (0.056,) * 4)]
+    gains = np.concatenate([[whole, *parts] for _, whole, parts in groups])
+    group = np.concatenate([[k] * (1 + len(parts)) for k, (_, _, parts) in enumerate(groups)])
+    while True:
+        H, V = np.abs(rng.normal(size=(n, len(gains)))), rng.normal(size=(len(groups), K))[group]
+        H, V = H / np.linalg.norm(H, axis=0), V / np.linalg.norm(V, axis=1, keepdims=True)
+        for k, (factor, _, _) in enumerate(groups):
+            whole, *parts = np.flatnonzero(group == k)
+            H[:, whole] = factor * H[:, parts].sum(axis=1)
+        equations = (H[:, None] * V.T).reshape(n * K, -1)
+        if np.linalg.svd(equations, compute_uv=False)[-1] > 5e-3:  # the parts are well apart
+            order = rng.permutation(len(gains))
+            return {"H": H[:, order], "V": V[order], "s": (gains * rng.uniform(0.98, 1.02, len(gains)))[order]}
 
 
 def _verify_thinning(given: Instance, answer: Answer) -> Iterator[Condition]:
