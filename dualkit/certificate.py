@@ -223,9 +223,6 @@ def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta:
         standard = any(branch[-2].shape[1] > 1 for branch in net.branches)
         theorem = standard_theorem(Y, parallel) if standard else parallel
         if theorem is None:
-            if parallel != "thm-whitened":
-                raise NotCovered("standard ReLU networks of three and more layers have a lower bound on "
-                                 "whitened data with the squared loss only; parallel networks are covered")
             bound = standard_lower_bound(Y, beta, net.depth)
             return Certificate(primal, bound, "reference value, proof open", "prop-standard-bound",
                                reference=value)

@@ -178,8 +178,8 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
     beta : float, > 0
         With the squared loss also 0, the limit.
     depth : int
-        Number of weight matrices L >= 2. For L >= 3 a *standard* network can be better, down to no less than
-        `standard_lower_bound`.
+        Number of weight matrices L >= 2. For L >= 3 and the squared loss a *standard* network can be better, down
+        to no less than `standard_lower_bound`; for margin losses none is (``thm-margin``).
     loss : str or Loss
 
     Examples
