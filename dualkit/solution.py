@@ -106,6 +106,9 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     [2.0, 0.0]
     >>> solve(np.eye(2), np.array([3.0, -2.0]), beta=1.0, activation="relu").theorem
     'thm-whitened'
+    >>> deep = {"activation": "relu", "architecture": "standard", "depth": 3}
+    >>> solve(np.eye(2), np.eye(2), beta=0.1, loss="cross-entropy", **deep).theorem
+    'cor-two-classes'
     """
     X = check.data(X)
     Y = check.labels(Y, X.shape[0])

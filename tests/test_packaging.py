@@ -152,7 +152,7 @@ def test_the_package_can_be_read_in_an_evening():
         code += sum(bool(line.strip()) and line.lstrip()[0] != "#" and k not in prose
                     for k, line in enumerate(text.splitlines(), 1))
     assert max(lines.values()) <= 300
-    assert (sum(lines.values()) <= 4412, code <= 2455) == (True, True), (sum(lines.values()), code)
+    assert (sum(lines.values()) <= 4422, code <= 2455) == (True, True), (sum(lines.values()), code)
 
 
 # --- nothing tied to one machine ------------------------------------------------------------------

@@ -41,6 +41,8 @@ CASES = {
     "whitened, mixed signs": (WHITE, MIXED, 0.1, RELU, "thm-obtuse-rows"),
     "whitened, mixed signs, two layers": (WHITE, MIXED, 0.1, STANDARD, "thm-obtuse-rows"),
     "whitened, cross-entropy": (WHITE, ONE_HOT, 0.05, RELU | {"loss": "cross-entropy"}, "thm-cross-entropy"),
+    "whitened, two classes, deep": (WHITE, TWO, 0.1, RELU | {"loss": "cross-entropy", "depth": 3},
+                                    "cor-two-classes"),
     "whitened, logistic, deep": (WHITE, SIGNS, 0.05, RELU | {"loss": "logistic", "depth": 3}, "thm-margin"),
     "whitened, hinge": (WHITE, SIGNS, 0.05, RELU | {"loss": "hinge"}, "thm-margin"),
     "standard, parallel rows": (WHITE, np.outer([1, 2, 0, 1, 3], [1, -1, 1]), 0.2, STANDARD | {"depth": 3},
@@ -50,6 +52,10 @@ CASES = {
     "standard, two classes": (WHITE, TWO, 0.05, STANDARD | {"depth": 3}, "prop-two-classes"),
     "standard, logistic": (WHITE, SIGNS, 0.05, STANDARD | {"loss": "logistic", "depth": 3}, "thm-margin"),
     "standard, hinge, deep": (WHITE, SIGNS, 0.1, STANDARD | {"loss": "hinge", "depth": 4}, "thm-margin"),
+    "standard, two classes of cross-entropy": (WHITE, TWO, 0.1, STANDARD | {"loss": "cross-entropy", "depth": 3},
+                                               "cor-two-classes"),
+    "standard, two classes of cross-entropy, deep": (
+        WHITE, TWO, 0.1, STANDARD | {"loss": "cross-entropy", "depth": 5}, "cor-two-classes"),
     "standard, rank one": (RAYS, SAME, 0.3, STANDARD | {"depth": 3}, "thm-standard-rays"),
     "standard, rank one, two signs": (RAYS, OPPOSITE, 0.1, STANDARD | {"depth": 4}, "thm-standard-rays"),
     "rank one": (RAYS, SAME, 0.3, RELU, "thm-rank-one"),
@@ -78,7 +84,7 @@ def test_solution_is_certified_and_its_torch_module_has_its_objective(name):
 
 # Deep networks for which one of the starts below ends at the optimum.
 REACHED = ["standard, parallel rows", "standard, one output", "standard, two classes", "standard, logistic",
-           "standard, rank one"]
+           "standard, two classes of cross-entropy", "standard, rank one"]
 
 
 def start(X, Y, options, seed):
@@ -205,7 +211,22 @@ REFUSED = {
     "deep cross-entropy": (
         (WHITE, ONE_HOT, 0.05),
         {"activation": "relu", "loss": "cross-entropy", "depth": 3},
-        "only an upper bound",
+        "covered at depth 2 or for two classes, found depth 3 and 3 classes.* only an upper bound",
+    ),
+    "deep cross-entropy, a third class without samples": (
+        (WHITE, np.pad(TWO, ((0, 0), (0, 1))), 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "found depth 3 and 3 classes",
+    ),
+    "deep cross-entropy, uncertain labels": (
+        (WHITE, np.full((5, 2), 0.5), 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "one-hot",
+    ),
+    "deep cross-entropy, general data": (
+        (GENERAL, np.eye(2)[np.arange(15) % 2], 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "nearest covered cases are whitened data",
     ),
 }
 
