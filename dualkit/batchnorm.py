@@ -113,7 +113,8 @@ def batchnorm_network_optimum(X: ArrayLike, Y: ArrayLike, beta: float, depth: in
     rank = structure(X).affine_rank
     if rank < n or n < 2:
         raise NotCovered(f"X must have n >= 2 rows and rank[X, 1] = n, found n = {n} and rank {rank}: batch "
-                         f"norm then misses some centred vectors; drop samples or add features")
+                         f"norm then misses some centred vectors; drop samples or add features, or let certify "
+                         f"bound a trained network")
     features, outputs, gains, value, _ = optimal_atoms(Y, beta, 2, loss)
     on = gains > 0 if gains.any() else np.arange(len(gains)) == 0  # keep a silent unit rather than none
     features, outputs, root = features[:, on], outputs[on], np.sqrt(gains[on])

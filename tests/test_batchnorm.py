@@ -1,11 +1,13 @@
 """Batch norm before the last ReLU: closed forms against torch, training, duality and invariances."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualkit import certify
 from dualkit._validate import NotCovered
 from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.conversion import to_arrays
@@ -115,6 +117,66 @@ def test_without_the_rank_the_value_is_out_of_reach():
     reached = min(train(batchnorm_network([1, 10, 4], seed=seed), X, Y, 0.1, decay="last", steps=60,
                         progress=False).objective[-1] for seed in range(2))
     assert reached > 2 * closed
+
+
+def random_network(rng, d, K, depth, units=4):
+    sizes = [d, *[16] * (depth - 2), units]  # wide, so that no layer is off on all samples
+    below = tuple(rng.normal(size=shape) for shape in zip(sizes, sizes[1:], strict=False))
+    size = 10.0 ** rng.uniform(-1, 0.5)
+    return BatchNormNetwork(below, *(size * rng.normal(size=shape) for shape in (units, units, (units, K))))
+
+
+@given(seeds, depths, st.sampled_from(["one-hot", "scalar", "mixed sign", "any"]), st.integers(1, 6),
+       st.floats(-2, 1))
+def test_every_network_on_every_data_is_above_every_bound(seed, depth, kind, d, log_beta):
+    rng, beta = np.random.default_rng(seed), 10.0**log_beta
+    X = rng.normal(size=(6, d))
+    Y = rng.normal(size=(6, 3)) if kind == "any" else labels(kind, seed).reshape(6, -1)
+    losses = ["squared"] + {"one-hot": ["cross-entropy"], "scalar": ["logistic", "hinge"]}.get(kind, [])
+    for loss in losses:
+        targets = Y if loss in ("squared", "cross-entropy") else np.sign(Y)
+        bounds = [certify(random_network(rng, d, Y.shape[1], depth), X, targets, beta, loss=loss)
+                  for _ in range(4)]
+        assert min(c.primal for c in bounds) >= max(c.dual for c in bounds) * (1 - 1e-12)
+        assert {c.status for c in bounds} == {"proven" if d >= 5 else "proven, perhaps out of reach"}
+        for c in bounds:
+            closed = loss == "squared" and kind != "any"
+            assert c.theorem == ("thm-batchnorm" if closed else "lem-batchnorm-whitens")
+            if kind == "any":
+                assert WhitenedReLUFeatures(np.eye(6)).support_bounds(c.dual_point)[1] <= beta * (1 + 1e-12)
+                assert c.dual == pytest.approx(0.5 * np.sum(Y**2 - (Y - c.dual_point) ** 2), rel=1e-9)
+            else:
+                assert c.dual == batchnorm_network_optimum(np.eye(6), targets, beta, 2, loss)[1]
+
+
+@pytest.mark.parametrize(("classes", "reached"), [([1, 0, 0], True), ([0, 1, 0], False)])
+def test_on_a_line_the_bound_is_reached_where_the_classes_are_affine_in_the_data(classes, reached):
+    X, Y = np.outer([-1.0, 1.0 if reached else 0.0, 1.0], [1.0, 2.0, 0.0]), np.eye(2)[classes]
+    runs = [train(batchnorm_network([3, 6, 2], seed=seed), X, Y, 0.3, decay="last", steps=100, progress=False)
+            for seed in range(3)]
+    best = min((certify(run.module, X, Y, 0.3) for run in runs), key=lambda c: c.primal)
+    assert best.status == "proven, perhaps out of reach"
+    assert (best.relative_gap < 1e-6) == reached
+    assert reached or best.relative_gap > 0.3
+
+
+@pytest.mark.parametrize(("X", "depth"), [
+    (np.eye(4, 3) + 1, 2), (np.array([[1.0, 0], [0, 1], [-1, 2], [-2, -1]]), 3)])
+def test_labels_without_a_closed_form_are_bounded_by_the_residual(X, depth):
+    """For n = 4 "copositive" is "semidefinite plus non-negative", and the dual problem a semidefinite program."""
+    Y, beta = np.random.default_rng(0).normal(size=(4, 3)), 0.4
+    with pytest.raises(NotCovered, match="acute angle"):
+        whitened_relu_network(np.eye(4), Y, beta)
+    Lambda, N = cp.Variable((4, 3)), cp.Variable((4, 4), symmetric=True)
+    block = cp.bmat([[beta**2 * np.eye(4) - N, Lambda], [Lambda.T, np.eye(3)]])
+    problem = cp.Problem(cp.Maximize(0.5 * np.sum(Y**2) - 0.5 * cp.sum_squares(Y - Lambda)), [block >> 0, N >= 0])
+    optimum = problem.solve(solver="CLARABEL")
+    runs = [train(batchnorm_network([X.shape[1], *[8] * (depth - 1), 3], seed=seed), X, Y, beta, decay="last",
+                  steps=400, progress=False) for seed in range(4)]
+    best = min((certify(run.module, X, Y, beta) for run in runs), key=lambda c: c.primal)
+    assert best.dual <= optimum * (1 + 1e-6) and optimum <= best.primal * (1 + 1e-6)
+    assert best.primal == pytest.approx(optimum, rel=1e-4)
+    assert best.relative_gap < 0.05
 
 
 @given(seeds, depths)
