@@ -120,6 +120,8 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         raise NotCovered("bias and batch_norm are covered for activation='relu' only; pass False")
     if activation == "relu" and width is not None:
         raise NotCovered(f"width is fixed by the theorem for activation='relu', found {width}; pass None")
+    if bias and batch_norm:
+        raise NotCovered("bias=True is not covered with batch_norm=True, whose shift moves units; pass bias=False")
     if activation == "linear":
         network, value, theorem = linear_optimum(X, Y, beta, depth, loss, width)
     elif batch_norm:

@@ -206,6 +206,8 @@ REFUSED = {
     "bias in two dimensions": ((PLANE, normal(8), 1.0), {"activation": "relu", "bias": True}, "one feature"),
     "bias in linear": ((PLANE, normal(8), 1.0), {"bias": True}, "activation='relu' only"),
     "batch norm, few features": ((PLANE, normal(8), 1.0), {"activation": "relu", "batch_norm": True}, "rank 3"),
+    "bias behind batch norm": (
+        (WIDE, ONE_HOT, 1.0), {"activation": "relu", "bias": True, "batch_norm": True}, "pass bias=False"),
     "width of a ReLU network": ((WHITE, ONE_HOT, 1.0), {"activation": "relu", "width": 5}, "found 5"),
     "general labels": ((WHITE, normal(5, 3), 0.1), {"activation": "relu"}, "NP-hard"),
     "deep cross-entropy": (
