@@ -52,9 +52,11 @@ class BatchNormNetwork:
         for W in self.below[:-1]:
             A = np.maximum(A @ W, 0.0)
         A = A @ self.below[-1]
+        sizes = np.linalg.norm(A, axis=0)
         A = A - A.mean(axis=0)
+        A = A - A.mean(axis=0)  # the second pass removes what rounding left of the first
         norms = np.linalg.norm(A, axis=0)
-        if not norms.all():
+        if np.any(norms <= 1e-12 * sizes):
             raise ValueError("X must not give a unit the same value on all samples, found one that does, and "
                              "batch norm is undefined; pass the training data")
         return np.maximum(self.gamma * A / norms + self.alpha / np.sqrt(len(A)), 0.0)

@@ -261,3 +261,19 @@ def test_other_data_are_refused_by_the_network():
         network.predict(np.eye(2))
     with pytest.raises(ValueError, match="batch norm is undefined"):
         network.predict(np.eye(3)[:1])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1 / 3])
+@pytest.mark.parametrize("n", [3, 6, 7, 10, 11])
+def test_a_unit_that_is_constant_up_to_rounding_is_refused(n, value):
+    """Its centred values are nothing but rounding, not centred, and lengthen v at no cost: below the bound."""
+    network = BatchNormNetwork((np.full((n, 1), value),), np.ones(1), np.ones(1), np.ones((1, 1)))
+    with pytest.raises(ValueError, match="batch norm is undefined"):
+        certify(network, np.eye(n), np.ones(n), 0.1)
+
+
+def test_far_from_the_origin_pre_activations_have_the_length_that_is_paid_for():
+    rng = np.random.default_rng(0)
+    network = BatchNormNetwork((rng.normal(size=(3, 4)),), np.ones(4), 3 * np.ones(4), np.eye(4))
+    H = network.hidden(1e9 + rng.normal(size=(5, 3)))
+    np.testing.assert_allclose(np.linalg.norm(H, axis=0), 10**0.5, rtol=1e-14)
