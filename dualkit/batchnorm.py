@@ -39,6 +39,15 @@ class BatchNormNetwork:
     alpha: Array
     outer: Array
 
+    def __post_init__(self) -> None:
+        *below, outer = check.chain((*self.below, self.outer), "below, outer")
+        scales = {name: check.array(getattr(self, name), name, ndim=(1,)) for name in ("gamma", "alpha")}
+        for name, value in scales.items():
+            if len(value) != len(outer):
+                raise ValueError(f"{name} must have one entry per unit, found {len(value)} for {len(outer)} units")
+        for name, value in {"below": tuple(below), "outer": outer, **scales}.items():
+            object.__setattr__(self, name, value)
+
     @property
     def penalty(self) -> float:
         """0.5 * (sum of squares of gamma, alpha and W_L), the weight decay per unit of beta."""

@@ -233,6 +233,18 @@ def test_bad_values_are_refused_by_name(arguments, message):
         batchnorm_network_optimum(*arguments)
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    (((np.eye(2),), [1.0], np.ones(2), np.eye(2)), "gamma must have one entry per unit, found 1 for 2 units"),
+    (((np.eye(2),), np.ones(2), np.ones((2, 1)), np.eye(2)), "alpha must be 1-D"),
+    (((np.eye(2),), np.ones(2), [1.0, np.nan], np.eye(2)), "alpha must be finite"),
+    (((np.eye(2, 3),), np.ones(2), np.ones(2), np.eye(2)), r"below, outer\[0\] of shape \(2, 3\) does not fit"),
+    (((), np.ones(2), np.ones(2), np.eye(2)), "at least 2 matrices"),
+])
+def test_a_network_that_does_not_fit_together_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BatchNormNetwork(*arguments)
+
+
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_torch_and_back_gives_the_same_arrays(depth):
     network, _ = batchnorm_network_optimum(data(2), labels("one-hot", 2), 0.3, depth)
