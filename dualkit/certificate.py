@@ -19,8 +19,8 @@ from dualkit.networks import Network
 from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
 from dualkit.rank_one import RankOneFeatures
 from dualkit.sampled import SampledReLUFeatures
-from dualkit.structure import structure
-from dualkit.whitened import WhitenedReLUFeatures, optimal_atoms, standard_lower_bound
+from dualkit.structure import structure, whitening_residual
+from dualkit.whitened import TOLERANCE, WhitenedReLUFeatures, optimal_atoms, standard_lower_bound
 
 ROUNDING = 1e-10
 KINKS = 1e-2, 1e-4, 1e-6        # distances from a kink of the loss within which the network may mean the kink
@@ -264,9 +264,9 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
                          f"{network.activation}, {X.shape[1]} and {K}; without biases more is covered")
     if network.activation == "linear":
         return LinearFeatures(X)
-    found = structure(X)
-    if found.whitened_rows:
+    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
         return WhitenedReLUFeatures(X)
+    found = structure(X)
     if found.rank_one:
         return RankOneFeatures(X)
     if K == 1 and found.rank <= 3:

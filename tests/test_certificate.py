@@ -163,6 +163,12 @@ def test_bad_input_names_the_argument(call, error, message):
         call()
 
 
+def test_data_that_are_nearly_whitened_get_a_heuristic_bound_and_no_error():
+    X = np.eye(25) * (1 + 4e-10)  # within 1e-9 in every singular value, but not in all together
+    c = certify([np.ones((25, 1)), np.ones((1, 1))], X, np.ones(25), 0.1, activation="relu")
+    assert c.status == "heuristic bound"
+
+
 def test_a_module_is_not_mistaken_for_the_network_inside_it():
     class Doubled(torch.nn.Module):
         def __init__(self):
