@@ -248,6 +248,7 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         ((np.eye(2), [1.0, 2.0], -0.1), ValueError, "beta must be finite and >= 0, found -0.1"),
         (([1.0, 2.0], [1.0, 2.0], 1.0), ValueError, r"X must be 2-D .* pass X.reshape\(-1, 1\)"),
         ((np.eye(2), [1.0, 2.0], True), TypeError, "beta must be a real number"),
+        ((1j * np.eye(2), [1.0, 2.0], 1.0), TypeError, "X must be an array of real numbers"),
     ],
 )
 def test_bad_input_names_the_argument(arguments, error, message):
