@@ -19,6 +19,8 @@ class NotCovered(ValueError):
 def array(value: ArrayLike, name: str, ndim: tuple[int, ...] = (1, 2)) -> Array:
     """Return `value` as a finite float64 array with one of the allowed numbers of axes."""
     try:
+        if np.iscomplexobj(value):
+            raise TypeError
         out = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array of real numbers, found {type(value).__name__}; "

@@ -39,6 +39,15 @@ class BatchNormNetwork:
     alpha: Array
     outer: Array
 
+    def __post_init__(self) -> None:
+        *below, outer = check.chain((*self.below, self.outer), "below, outer")
+        scales = {name: check.array(getattr(self, name), name, ndim=(1,)) for name in ("gamma", "alpha")}
+        for name, value in scales.items():
+            if len(value) != len(outer):
+                raise ValueError(f"{name} must have one entry per unit, found {len(value)} for {len(outer)} units")
+        for name, value in {"below": tuple(below), "outer": outer, **scales}.items():
+            object.__setattr__(self, name, value)
+
     @property
     def penalty(self) -> float:
         """0.5 * (sum of squares of gamma, alpha and W_L), the weight decay per unit of beta."""
@@ -52,9 +61,11 @@ class BatchNormNetwork:
         for W in self.below[:-1]:
             A = np.maximum(A @ W, 0.0)
         A = A @ self.below[-1]
+        sizes = np.linalg.norm(A, axis=0)
         A = A - A.mean(axis=0)
+        A = A - A.mean(axis=0)  # the second pass removes what rounding left of the first
         norms = np.linalg.norm(A, axis=0)
-        if not norms.all():
+        if np.any(norms <= 1e-12 * sizes):
             raise ValueError("X must not give a unit the same value on all samples, found one that does, and "
                              "batch norm is undefined; pass the training data")
         return np.maximum(self.gamma * A / norms + self.alpha / np.sqrt(len(A)), 0.0)
@@ -113,7 +124,8 @@ def batchnorm_network_optimum(X: ArrayLike, Y: ArrayLike, beta: float, depth: in
     rank = structure(X).affine_rank
     if rank < n or n < 2:
         raise NotCovered(f"X must have n >= 2 rows and rank[X, 1] = n, found n = {n} and rank {rank}: batch "
-                         f"norm then misses some centred vectors; drop samples or add features")
+                         f"norm then misses some centred vectors; drop samples or add features, or let certify "
+                         f"bound a trained network")
     features, outputs, gains, value, _ = optimal_atoms(Y, beta, 2, loss)
     on = gains > 0 if gains.any() else np.arange(len(gains)) == 0  # keep a silent unit rather than none
     features, outputs, root = features[:, on], outputs[on], np.sqrt(gains[on])

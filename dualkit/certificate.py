@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from dualkit import _validate as check
 from dualkit._validate import Array, NotCovered
 from dualkit.arrangements import ReLUFeatures
-from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
+from dualkit.batchnorm import BatchNormNetwork
 from dualkit.conversion import as_network
 from dualkit.features import FeatureSet, LinearFeatures
 from dualkit.hinge import HingeFeatures
@@ -19,8 +19,8 @@ from dualkit.networks import Network
 from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
 from dualkit.rank_one import RankOneFeatures
 from dualkit.sampled import SampledReLUFeatures
-from dualkit.structure import structure
-from dualkit.whitened import WhitenedReLUFeatures, standard_lower_bound
+from dualkit.structure import structure, whitening_residual
+from dualkit.whitened import TOLERANCE, WhitenedReLUFeatures, optimal_atoms, standard_lower_bound
 
 ROUNDING = 1e-10
 KINKS = 1e-2, 1e-4, 1e-6        # distances from a kink of the loss within which the network may mean the kink
@@ -37,14 +37,15 @@ class Certificate:
     dual : float
         A lower bound on the objective of every network of the same kind, whatever its width.
     status : str
-        "proven": a network with objective `dual` exists, so a gap of zero can be reached. "reference value,
-        proof open": `dual` is proven but loose; `reference` is the best value known by a closed form.
-        "heuristic bound": the support function was only searched, so the bound may be too high.
+        "proven": `dual` is, and at an optimal network it is the objective (some gap may remain where `support` is
+        only bounded). "proven, perhaps out of reach": batch norm where rank[X, 1] < n; an optimal network may keep
+        a gap. "reference value, proof open": `dual` is proven but loose; `reference` is the best value known by a
+        closed form. "heuristic bound": the support function was only searched, so the bound may be too high.
     theorem : str
         Label of the statement of the book that gives `dual`.
     dual_point : ndarray or None
-        The dual-feasible variable behind the bound, in the shape of the labels; None where the bound is the
-        optimal value by a closed form, which is how networks of three and more layers are certified.
+        The dual-feasible variable behind the bound, in the shape of the labels; None where the bound is a value
+        by a closed form, which is how networks of three and more layers are certified.
     support : float or None
         Value of the support function at minus the loss gradient, from which `dual_point` is scaled (an upper
         bound of it where the exact value is NP-hard); at an optimum it equals beta, unless all weights are zero.
@@ -98,8 +99,8 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     ----------
     network : torch.nn.Module, Solution, Network, BatchNormNetwork, or sequence of ndarray
         Trained, solved, or made by hand; a sequence W_1, ..., W_L is read with `activation`. Two-layer
-        networks are compared with the dual problem, deeper ones and batch norm (decay on scale, shift and
-        last layer) with the optimal value where a theorem gives it.
+        networks are compared with the dual problem, deeper ones with the optimal value where a theorem gives
+        it. Batch norm (decay on scale, shift and last layer) is covered at any depth, on any data, for any loss.
     X : array_like, shape (n, d)
     Y : array_like, shape (n,) or (n, K)
     beta : float, > 0
@@ -126,6 +127,10 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     0.0
     >>> round(certify([W / 2 for W in optimal], X, y, beta=1.0).gap, 4)
     1.125
+    >>> line, Y = [[0.0], [1.0], [2.0]], np.eye(2)[[0, 1, 0]]  # rank[X, 1] = 2 < n = 3
+    >>> c = certify(BatchNormNetwork((np.eye(1),), np.ones(1), np.ones(1), np.eye(1, 2)), line, Y, beta=0.5)
+    >>> round(c.dual, 6), c.theorem, c.status
+    (0.957107, 'thm-batchnorm', 'proven, perhaps out of reach')
     """
     X = check.data(X)
     Y = check.labels(Y, X.shape[0])
@@ -137,7 +142,9 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
         raise ValueError(f"Y must have the shape of the network's outputs {F.shape}, found {Y.shape}")
     F = F.reshape(Y.shape)
     primal = float(loss.value(F, Y)) + beta * net.penalty
-    if isinstance(net, BatchNormNetwork) or net.depth > 2:
+    if isinstance(net, BatchNormNetwork):
+        return _certify_batchnorm(net, X, Y, beta, loss, primal)
+    if net.depth > 2:
         return _certify_by_value(net, X, Y, beta, loss, primal)
     features = feature_set(net, X)
     directions = [loss.dual_point(F, Y)]
@@ -208,12 +215,26 @@ def _feasible(direction: Array, Y: Array, beta: float, features: FeatureSet, los
     return loss.scale(direction, Y, beta / support if support > 0 else np.inf) * direction
 
 
-def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta: float, loss: Loss,
-                      primal: float) -> Certificate:
-    """Deep networks have no convex dual; where a theorem gives their optimal value, that is the bound."""
-    if isinstance(net, BatchNormNetwork):
+def _certify_batchnorm(net: BatchNormNetwork, X: Array, Y: Array, beta: float, loss: Loss,
+                       primal: float) -> Certificate:
+    """Bound all networks with batch norm by the two-layer problem on the data I_n, whatever X and the depth.
+
+    With its scaled pre-activations for W_1 a network has the same objective there; what X decides is only which of
+    them occur, all if rank[X, 1] = n. Where the least value has no closed form, the residual gives a bound.
+    """
+    try:
         theorem = "thm-batchnorm" if isinstance(loss, Squared) else "lem-batchnorm-whitens"
-        return Certificate(primal, batchnorm_network_optimum(X, Y, beta, 2, loss)[1], "proven", theorem)
+        bound = Certificate(primal, optimal_atoms(Y, beta, 2, loss)[3], "proven", theorem)
+    except NotCovered:
+        plain = Network(((net.hidden(X), net.outer),), "relu")
+        bound = certify(plain, np.eye(len(X)), Y, beta, loss=loss)
+        bound = replace(bound, primal=primal, theorem="lem-batchnorm-whitens")
+    full = structure(X).affine_rank == len(X)
+    return bound if full else replace(bound, status="proven, perhaps out of reach")
+
+
+def _certify_by_value(net: Network, X: Array, Y: Array, beta: float, loss: Loss, primal: float) -> Certificate:
+    """Deep networks have no convex dual; where a theorem gives their optimal value, that is the bound."""
     if net.biases is not None or net.constant is not None:
         raise NotCovered("certificates of deep networks cover networks without biases; bias=False is covered")
     if net.activation == "linear":
@@ -223,9 +244,6 @@ def _certify_by_value(net: Network | BatchNormNetwork, X: Array, Y: Array, beta:
         standard = any(branch[-2].shape[1] > 1 for branch in net.branches)
         theorem = standard_theorem(Y, parallel) if standard else parallel
         if theorem is None:
-            if parallel != "thm-whitened":
-                raise NotCovered("standard ReLU networks of three and more layers have a lower bound on "
-                                 "whitened data with the squared loss only; parallel networks are covered")
             bound = standard_lower_bound(Y, beta, net.depth)
             return Certificate(primal, bound, "reference value, proof open", "prop-standard-bound",
                                reference=value)
@@ -246,9 +264,9 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
                          f"{network.activation}, {X.shape[1]} and {K}; without biases more is covered")
     if network.activation == "linear":
         return LinearFeatures(X)
-    found = structure(X)
-    if found.whitened_rows:
+    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
         return WhitenedReLUFeatures(X)
+    found = structure(X)
     if found.rank_one:
         return RankOneFeatures(X)
     if K == 1 and found.rank <= 3:

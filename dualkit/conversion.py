@@ -22,9 +22,9 @@ def as_network(network: object, activation: str = "linear") -> Network | BatchNo
     >>> as_network([[[1.0], [2.0]], [[3.0]]], "relu").predict([[1.0, 1.0]]).tolist()
     [[9.0]]
     """
-    network = getattr(network, "network", network)
-    if isinstance(network, (Network, BatchNormNetwork)):
-        return network
+    inner = getattr(network, "network", network)  # that of a Solution; a module may have another of this name
+    if isinstance(inner, (Network, BatchNormNetwork)):
+        return inner
     if hasattr(network, "state_dict"):
         return to_arrays(network)
     if isinstance(network, Sequence) and len(network) and not isinstance(network, str):

@@ -89,6 +89,7 @@ def nuclear_regression(X: ArrayLike, Y: ArrayLike, beta: float, *, tolerance: fl
     """
     X = check.data(X)
     Y = check.columns(check.labels(Y, X.shape[0]))
+    tolerance, max_rounds = check.nonnegative(tolerance, "tolerance"), check.integer(max_rounds, "max_rounds", 1)
     # In units a of X and b of Y, powers of two and hence exact, no square over- or underflows.
     a, b = (np.exp2(np.frexp(np.abs(A).max())[1]) for A in (X, Y))
     beta = check.positive(beta, "beta") / a / b

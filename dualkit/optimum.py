@@ -83,12 +83,14 @@ def standard_theorem(Y: Array, theorem: str) -> str | None:
     """Return the label of the proof that standard ReLU networks of every depth have the parallel optimum.
 
     `theorem` gives that optimum for labels Y. None where no proof is known; there standard networks can be
-    better. Data of rank one: one output. Whitened data, squared loss: parallel rows of Y, one output, or
-    one-hot labels of two classes.
+    better. Data of rank one: one output. Whitened data: margin losses, and cross-entropy of two classes;
+    with the squared loss parallel rows of Y, one output, or one-hot labels of two classes.
     """
     Y = check.columns(Y)
     if theorem == "thm-rank-one":
         return "thm-standard-rays"
+    if theorem in ("thm-margin", "cor-two-classes"):
+        return theorem
     if theorem != "thm-whitened":
         return None
     if not Y.any() or row_directions(Y)[1].shape[0] == 1:

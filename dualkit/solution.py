@@ -106,6 +106,9 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
     [2.0, 0.0]
     >>> solve(np.eye(2), np.array([3.0, -2.0]), beta=1.0, activation="relu").theorem
     'thm-whitened'
+    >>> deep = {"activation": "relu", "architecture": "standard", "depth": 3}
+    >>> solve(np.eye(2), np.eye(2), beta=0.1, loss="cross-entropy", **deep).theorem
+    'cor-two-classes'
     """
     X = check.data(X)
     Y = check.labels(Y, X.shape[0])
@@ -117,6 +120,8 @@ def solve(X: ArrayLike, Y: ArrayLike, beta: float, *, depth: int = 2, activation
         raise NotCovered("bias and batch_norm are covered for activation='relu' only; pass False")
     if activation == "relu" and width is not None:
         raise NotCovered(f"width is fixed by the theorem for activation='relu', found {width}; pass None")
+    if bias and batch_norm:
+        raise NotCovered("bias=True is not covered with batch_norm=True, whose shift moves units; pass bias=False")
     if activation == "linear":
         network, value, theorem = linear_optimum(X, Y, beta, depth, loss, width)
     elif batch_norm:

@@ -174,12 +174,13 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
     Y : array_like, shape (n,) or (n, K)
         Squared loss, any depth: one output, or rows along orthonormal directions (one-hot, balanced or not;
         non-negative columns of disjoint supports); depth 2: all that `row_directions` splits. Margin losses
-        (logistic, hinge): labels 1 and -1, any depth. Cross-entropy: one-hot, depth 2. Else NotCovered.
+        (logistic, hinge): labels 1 and -1, any depth. Cross-entropy: one-hot, depth 2, or two classes and any
+        depth. Else NotCovered.
     beta : float, > 0
         With the squared loss also 0, the limit.
     depth : int
-        Number of weight matrices L >= 2. For L >= 3 a *standard* network can be better, down to no less than
-        `standard_lower_bound`.
+        Number of weight matrices L >= 2. For L >= 3 and the squared loss a *standard* network can be better, down
+        to no less than `standard_lower_bound`; for the other losses none is (``thm-margin``, ``cor-two-classes``).
     loss : str or Loss
 
     Examples
@@ -187,6 +188,8 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
     >>> net, objective, theorem = whitened_relu_network(np.eye(2), [3.0, -2.0], 1.0)
     >>> objective, net.predict(np.eye(2)).round(12).ravel().tolist(), theorem
     (4.0, [2.0, -1.0], 'thm-whitened')
+    >>> whitened_relu_network(np.eye(2), np.eye(2), 0.1, 3, "cross-entropy")[2]
+    'cor-two-classes'
     """
     X = _whitened(X)
     features, outputs, gains, value, theorem = optimal_atoms(check.labels(Y, len(X)), beta, depth, loss)
@@ -228,10 +231,14 @@ def _squared(Y: Array, beta: float, depth: int) -> Atoms:
 
 
 def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
-    """Return one atom a class, F = level * (label row, for cross-entropy minus 1/K) on its samples."""
+    """Return one atom a class, F = level * (label row, for cross-entropy minus 1/K) on its samples.
+
+    Two classes of cross-entropy are one output with a margin loss: only F (e_1 - e_2) counts. For both, a class
+    without samples is left out.
+    """
     centre, theorem = 0.0, "thm-margin"
     if isinstance(loss, SoftmaxCrossEntropy):
-        centre, theorem = 1 / Y.shape[1], "thm-cross-entropy"
+        centre, theorem = 1 / Y.shape[1], "thm-cross-entropy" if depth == 2 else "cor-two-classes"
         if np.any((Y != 0) & (Y != 1)):
             raise NotCovered("Y must be one-hot for cross-entropy, found other probabilities")
     elif not isinstance(loss, MarginLoss):
@@ -245,9 +252,10 @@ def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
                          lambda v, w=w, t=t: np.vdot(loss.gradient(v * w, t), w), n, size, beta, depth)
               for w, t, n, size in zip(outputs[:, None], rows[:, None], counts, sizes, strict=True)]
     levels, values = np.array(solved).T
-    if centre and depth > 2:
-        raise NotCovered(f"cross-entropy is covered at depth 2, found depth {depth}, where units shared by "
-                         f"classes can win: one for each gives {values.sum().item()!r}, only an upper bound")
+    if theorem == "cor-two-classes" and Y.shape[1] > 2:
+        raise NotCovered(f"cross-entropy is covered at depth 2 or for two classes, found depth {depth} and "
+                         f"{Y.shape[1]} classes, where units shared by classes can win: one for each gives "
+                         f"{values.sum().item()!r}, only an upper bound")
     outputs = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
     return features / np.sqrt(counts), outputs, sizes * levels, values.sum().item(), theorem
 

@@ -1,11 +1,13 @@
 """Batch norm before the last ReLU: closed forms against torch, training, duality and invariances."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualkit import certify
 from dualkit._validate import NotCovered
 from dualkit.batchnorm import BatchNormNetwork, batchnorm_network_optimum
 from dualkit.conversion import to_arrays
@@ -117,6 +119,66 @@ def test_without_the_rank_the_value_is_out_of_reach():
     assert reached > 2 * closed
 
 
+def random_network(rng, d, K, depth, units=4):
+    sizes = [d, *[16] * (depth - 2), units]  # wide, so that no layer is off on all samples
+    below = tuple(rng.normal(size=shape) for shape in zip(sizes, sizes[1:], strict=False))
+    size = 10.0 ** rng.uniform(-1, 0.5)
+    return BatchNormNetwork(below, *(size * rng.normal(size=shape) for shape in (units, units, (units, K))))
+
+
+@given(seeds, depths, st.sampled_from(["one-hot", "scalar", "mixed sign", "any"]), st.integers(1, 6),
+       st.floats(-2, 1))
+def test_every_network_on_every_data_is_above_every_bound(seed, depth, kind, d, log_beta):
+    rng, beta = np.random.default_rng(seed), 10.0**log_beta
+    X = rng.normal(size=(6, d))
+    Y = rng.normal(size=(6, 3)) if kind == "any" else labels(kind, seed).reshape(6, -1)
+    losses = ["squared"] + {"one-hot": ["cross-entropy"], "scalar": ["logistic", "hinge"]}.get(kind, [])
+    for loss in losses:
+        targets = Y if loss in ("squared", "cross-entropy") else np.sign(Y)
+        bounds = [certify(random_network(rng, d, Y.shape[1], depth), X, targets, beta, loss=loss)
+                  for _ in range(4)]
+        assert min(c.primal for c in bounds) >= max(c.dual for c in bounds) * (1 - 1e-12)
+        assert {c.status for c in bounds} == {"proven" if d >= 5 else "proven, perhaps out of reach"}
+        for c in bounds:
+            closed = loss == "squared" and kind != "any"
+            assert c.theorem == ("thm-batchnorm" if closed else "lem-batchnorm-whitens")
+            if kind == "any":
+                assert WhitenedReLUFeatures(np.eye(6)).support_bounds(c.dual_point)[1] <= beta * (1 + 1e-12)
+                assert c.dual == pytest.approx(0.5 * np.sum(Y**2 - (Y - c.dual_point) ** 2), rel=1e-9)
+            else:
+                assert c.dual == batchnorm_network_optimum(np.eye(6), targets, beta, 2, loss)[1]
+
+
+@pytest.mark.parametrize(("classes", "reached"), [([1, 0, 0], True), ([0, 1, 0], False)])
+def test_on_a_line_the_bound_is_reached_where_the_classes_are_affine_in_the_data(classes, reached):
+    X, Y = np.outer([-1.0, 1.0 if reached else 0.0, 1.0], [1.0, 2.0, 0.0]), np.eye(2)[classes]
+    runs = [train(batchnorm_network([3, 6, 2], seed=seed), X, Y, 0.3, decay="last", steps=100, progress=False)
+            for seed in range(3)]
+    best = min((certify(run.module, X, Y, 0.3) for run in runs), key=lambda c: c.primal)
+    assert best.status == "proven, perhaps out of reach"
+    assert (best.relative_gap < 1e-6) == reached
+    assert reached or best.relative_gap > 0.3
+
+
+@pytest.mark.parametrize(("X", "depth"), [
+    (np.eye(4, 3) + 1, 2), (np.array([[1.0, 0], [0, 1], [-1, 2], [-2, -1]]), 3)])
+def test_labels_without_a_closed_form_are_bounded_by_the_residual(X, depth):
+    """For n = 4 "copositive" is "semidefinite plus non-negative", and the dual problem a semidefinite program."""
+    Y, beta = np.random.default_rng(0).normal(size=(4, 3)), 0.4
+    with pytest.raises(NotCovered, match="acute angle"):
+        whitened_relu_network(np.eye(4), Y, beta)
+    Lambda, N = cp.Variable((4, 3)), cp.Variable((4, 4), symmetric=True)
+    block = cp.bmat([[beta**2 * np.eye(4) - N, Lambda], [Lambda.T, np.eye(3)]])
+    problem = cp.Problem(cp.Maximize(0.5 * np.sum(Y**2) - 0.5 * cp.sum_squares(Y - Lambda)), [block >> 0, N >= 0])
+    optimum = problem.solve(solver="CLARABEL")
+    runs = [train(batchnorm_network([X.shape[1], *[8] * (depth - 1), 3], seed=seed), X, Y, beta, decay="last",
+                  steps=400, progress=False) for seed in range(4)]
+    best = min((certify(run.module, X, Y, beta) for run in runs), key=lambda c: c.primal)
+    assert best.dual <= optimum * (1 + 1e-6) and optimum <= best.primal * (1 + 1e-6)
+    assert best.primal == pytest.approx(optimum, rel=1e-4)
+    assert best.relative_gap < 0.05
+
+
 @given(seeds, depths)
 def test_shifts_and_invertible_maps_of_the_features_change_nothing(seed, depth):
     X, Y, rng = data(seed), labels("mixed sign", seed), np.random.default_rng(seed)
@@ -171,6 +233,18 @@ def test_bad_values_are_refused_by_name(arguments, message):
         batchnorm_network_optimum(*arguments)
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    (((np.eye(2),), [1.0], np.ones(2), np.eye(2)), "gamma must have one entry per unit, found 1 for 2 units"),
+    (((np.eye(2),), np.ones(2), np.ones((2, 1)), np.eye(2)), "alpha must be 1-D"),
+    (((np.eye(2),), np.ones(2), [1.0, np.nan], np.eye(2)), "alpha must be finite"),
+    (((np.eye(2, 3),), np.ones(2), np.ones(2), np.eye(2)), r"below, outer\[0\] of shape \(2, 3\) does not fit"),
+    (((), np.ones(2), np.ones(2), np.eye(2)), "at least 2 matrices"),
+])
+def test_a_network_that_does_not_fit_together_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BatchNormNetwork(*arguments)
+
+
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_torch_and_back_gives_the_same_arrays(depth):
     network, _ = batchnorm_network_optimum(data(2), labels("one-hot", 2), 0.3, depth)
@@ -199,3 +273,19 @@ def test_other_data_are_refused_by_the_network():
         network.predict(np.eye(2))
     with pytest.raises(ValueError, match="batch norm is undefined"):
         network.predict(np.eye(3)[:1])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1 / 3])
+@pytest.mark.parametrize("n", [3, 6, 7, 10, 11])
+def test_a_unit_that_is_constant_up_to_rounding_is_refused(n, value):
+    """Its centred values are nothing but rounding, not centred, and lengthen v at no cost: below the bound."""
+    network = BatchNormNetwork((np.full((n, 1), value),), np.ones(1), np.ones(1), np.ones((1, 1)))
+    with pytest.raises(ValueError, match="batch norm is undefined"):
+        certify(network, np.eye(n), np.ones(n), 0.1)
+
+
+def test_far_from_the_origin_pre_activations_have_the_length_that_is_paid_for():
+    rng = np.random.default_rng(0)
+    network = BatchNormNetwork((rng.normal(size=(3, 4)),), np.ones(4), 3 * np.ones(4), np.eye(4))
+    H = network.hidden(1e9 + rng.normal(size=(5, 3)))
+    np.testing.assert_allclose(np.linalg.norm(H, axis=0), 10**0.5, rtol=1e-14)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,6 +161,25 @@ X2, Y2 = np.eye(2), np.ones((2, 1))
 def test_bad_input_names_the_argument(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_data_that_are_nearly_whitened_get_a_heuristic_bound_and_no_error():
+    X = np.eye(25) * (1 + 4e-10)  # within 1e-9 in every singular value, but not in all together
+    c = certify([np.ones((25, 1)), np.ones((1, 1))], X, np.ones(25), 0.1, activation="relu")
+    assert c.status == "heuristic bound"
+
+
+def test_a_module_is_not_mistaken_for_the_network_inside_it():
+    class Doubled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = standard_network([2, 3, 1], activation="relu", seed=0)
+
+        def forward(self, X):
+            return 2 * self.network(X)
+
+    with pytest.raises(NotCovered, match="is a Doubled"):
+        certify(Doubled(), X2, Y2, 1.0)
 
 
 class Rounded(MarginLoss):

@@ -126,6 +126,8 @@ def test_no_data_signal_gives_zero():
         ),
         (lambda: nuclear_regression([[1.0]], [[1.0]], -1.0), r"beta must be finite and >= 0, found -1.0"),
         (lambda: nuclear_regression([[1.0]], [[1.0]], 0.0), "beta must be > 0"),
+        (lambda: nuclear_regression([[1.0]], [[1.0]], 1.0, max_rounds=0), "max_rounds must be at least 1, found 0"),
+        (lambda: nuclear_regression([[1.0]], [[1.0]], 1.0, tolerance=-1.0), "tolerance must be finite and >= 0"),
         (lambda: soft_threshold([[1.0]], -2.0), "tau must be finite and >= 0, found -2.0"),
         (lambda: interpolate([[1.0], [1.0]], [1.0, 1.0]), "X must have full row rank 2 .* found rank 1"),
         (lambda: interpolate([1.0, 1.0], [1.0, 1.0]), "X must be 2-D"),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualkit import Network, NotCovered, balance, certify, solve
+from dualkit.losses import get_loss
 from dualkit.training import batchnorm_network, parallel_network, standard_network, train
 
 rng = np.random.default_rng(0)
@@ -40,6 +41,8 @@ CASES = {
     "whitened, mixed signs": (WHITE, MIXED, 0.1, RELU, "thm-obtuse-rows"),
     "whitened, mixed signs, two layers": (WHITE, MIXED, 0.1, STANDARD, "thm-obtuse-rows"),
     "whitened, cross-entropy": (WHITE, ONE_HOT, 0.05, RELU | {"loss": "cross-entropy"}, "thm-cross-entropy"),
+    "whitened, two classes, deep": (WHITE, TWO, 0.1, RELU | {"loss": "cross-entropy", "depth": 3},
+                                    "cor-two-classes"),
     "whitened, logistic, deep": (WHITE, SIGNS, 0.05, RELU | {"loss": "logistic", "depth": 3}, "thm-margin"),
     "whitened, hinge": (WHITE, SIGNS, 0.05, RELU | {"loss": "hinge"}, "thm-margin"),
     "standard, parallel rows": (WHITE, np.outer([1, 2, 0, 1, 3], [1, -1, 1]), 0.2, STANDARD | {"depth": 3},
@@ -47,6 +50,12 @@ CASES = {
     "standard, one output": (WHITE, normal(5), 0.05, STANDARD | {"depth": 3}, "prop-one-output"),
     "standard, one output, deep": (WHITE, normal(5), 0.02, STANDARD | {"depth": 4}, "prop-one-output"),
     "standard, two classes": (WHITE, TWO, 0.05, STANDARD | {"depth": 3}, "prop-two-classes"),
+    "standard, logistic": (WHITE, SIGNS, 0.05, STANDARD | {"loss": "logistic", "depth": 3}, "thm-margin"),
+    "standard, hinge, deep": (WHITE, SIGNS, 0.1, STANDARD | {"loss": "hinge", "depth": 4}, "thm-margin"),
+    "standard, two classes of cross-entropy": (WHITE, TWO, 0.1, STANDARD | {"loss": "cross-entropy", "depth": 3},
+                                               "cor-two-classes"),
+    "standard, two classes of cross-entropy, deep": (
+        WHITE, TWO, 0.1, STANDARD | {"loss": "cross-entropy", "depth": 5}, "cor-two-classes"),
     "standard, rank one": (RAYS, SAME, 0.3, STANDARD | {"depth": 3}, "thm-standard-rays"),
     "standard, rank one, two signs": (RAYS, OPPOSITE, 0.1, STANDARD | {"depth": 4}, "thm-standard-rays"),
     "rank one": (RAYS, SAME, 0.3, RELU, "thm-rank-one"),
@@ -74,7 +83,8 @@ def test_solution_is_certified_and_its_torch_module_has_its_objective(name):
 
 
 # Deep networks for which one of the starts below ends at the optimum.
-REACHED = ["standard, parallel rows", "standard, one output", "standard, two classes", "standard, rank one"]
+REACHED = ["standard, parallel rows", "standard, one output", "standard, two classes", "standard, logistic",
+           "standard, two classes of cross-entropy", "standard, rank one"]
 
 
 def start(X, Y, options, seed):
@@ -86,7 +96,7 @@ def start(X, Y, options, seed):
     return standard_network([d, *[8] * (depth - 1), K], activation=options.get("activation", "linear"), seed=seed)
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n not in ("one dimension", "whitened, hinge")])
+@pytest.mark.parametrize("name", [n for n in CASES if n != "one dimension" and "hinge" not in n])
 def test_training_never_beats_the_solution_and_reaches_it(name):
     X, Y, beta, options, _ = CASES[name]
     optimum = solve(X, Y, beta, **options).objective
@@ -129,11 +139,12 @@ def test_no_standard_network_is_below_the_optimum_where_parallel_ones_share_it(n
     solved = [np.pad(W, ((0, width * (k > 0)), (0, width * (k < options["depth"] - 1))))
               for k, W in enumerate(optimum.weights)]
     net = balance(Network((tuple(W + noise * rng.normal(size=W.shape) for W in solved),), "relu"))
+    loss = get_loss(options.get("loss", "squared"))
     F, targets, total = net.predict(X), Y.reshape(len(X), -1), beta * net.penalty
     for scale in np.geomspace(0.05, 20, 40) * np.linalg.norm(targets) / (np.linalg.norm(F) or 1.0):
-        objective = 0.5 * np.sum((scale * F - targets) ** 2) + total * scale ** (2 / net.depth)
+        objective = loss.value(scale * F, targets) + total * scale ** (2 / net.depth)
         assert objective >= optimum.objective * (1 - 1e-9)
-    certificate = certify(net, X, Y, beta)
+    certificate = certify(net, X, Y, beta, loss=loss)
     assert (certificate.status, certificate.theorem) == ("proven", theorem)
     assert certificate.dual == pytest.approx(optimum.objective, rel=1e-12)
 
@@ -195,12 +206,29 @@ REFUSED = {
     "bias in two dimensions": ((PLANE, normal(8), 1.0), {"activation": "relu", "bias": True}, "one feature"),
     "bias in linear": ((PLANE, normal(8), 1.0), {"bias": True}, "activation='relu' only"),
     "batch norm, few features": ((PLANE, normal(8), 1.0), {"activation": "relu", "batch_norm": True}, "rank 3"),
+    "bias behind batch norm": (
+        (WIDE, ONE_HOT, 1.0), {"activation": "relu", "bias": True, "batch_norm": True}, "pass bias=False"),
     "width of a ReLU network": ((WHITE, ONE_HOT, 1.0), {"activation": "relu", "width": 5}, "found 5"),
     "general labels": ((WHITE, normal(5, 3), 0.1), {"activation": "relu"}, "NP-hard"),
     "deep cross-entropy": (
         (WHITE, ONE_HOT, 0.05),
         {"activation": "relu", "loss": "cross-entropy", "depth": 3},
-        "only an upper bound",
+        "covered at depth 2 or for two classes, found depth 3 and 3 classes.* only an upper bound",
+    ),
+    "deep cross-entropy, a third class without samples": (
+        (WHITE, np.pad(TWO, ((0, 0), (0, 1))), 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "found depth 3 and 3 classes",
+    ),
+    "deep cross-entropy, uncertain labels": (
+        (WHITE, np.full((5, 2), 0.5), 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "one-hot",
+    ),
+    "deep cross-entropy, general data": (
+        (GENERAL, np.eye(2)[np.arange(15) % 2], 0.05),
+        {"activation": "relu", "loss": "cross-entropy", "depth": 3},
+        "nearest covered cases are whitened data",
     ),
 }
 
@@ -220,6 +248,7 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         ((np.eye(2), [1.0, 2.0], -0.1), ValueError, "beta must be finite and >= 0, found -0.1"),
         (([1.0, 2.0], [1.0, 2.0], 1.0), ValueError, r"X must be 2-D .* pass X.reshape\(-1, 1\)"),
         ((np.eye(2), [1.0, 2.0], True), TypeError, "beta must be a real number"),
+        ((1j * np.eye(2), [1.0, 2.0], 1.0), TypeError, "X must be an array of real numbers"),
     ],
 )
 def test_bad_input_names_the_argument(arguments, error, message):

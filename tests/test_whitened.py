@@ -407,6 +407,52 @@ def test_cross_entropy_levels_have_a_closed_form_and_no_gap(seed, K, log_beta):
     assert get_loss("cross-entropy").dual_value(Lambda, Y) == pytest.approx(value, rel=1e-11)
 
 
+class TwoClasses(MarginLoss):
+    """Cross-entropy of two classes in the margin (F_1 - F_2) / sqrt 2."""
+
+    name, smoothness, steepest = "two classes", 0.5, 2**0.5
+
+    def phi(self, m): return np.logaddexp(0, -(2**0.5) * m)
+    def slope(self, m): return -(2**0.5) / (1 + np.exp(2**0.5 * m))
+
+
+@settings(max_examples=15)
+@given(seeds, st.integers(1, 8), depths, st.floats(-3, 1))
+def test_two_classes_of_cross_entropy_are_one_output_with_a_margin_loss(seed, n, depth, log_beta):
+    y, beta, X = class_signs(seed, n), 10.0**log_beta, random_whitened_rows(n, 9, seed)
+    Y = np.eye(2)[(y < 0).astype(int)]  # the second class may be without samples
+    network, value, theorem = whitened_relu_network(X, Y, beta, depth, "cross-entropy")
+    assert theorem == ("thm-cross-entropy" if depth == 2 else "cor-two-classes")
+    assert value == pytest.approx(objective(network, X, Y, beta, "cross-entropy"), rel=1e-12)
+    single, margin_value, _ = whitened_relu_network(X, y, beta, depth, TwoClasses())
+    assert value == pytest.approx(margin_value, rel=1e-11)
+    F, f = network.predict(X), single.predict(X)[:, 0] / 2**0.5
+    np.testing.assert_allclose(F, np.column_stack([f, -f]), atol=1e-6)
+    for branch in network.branches:
+        norms = [np.linalg.norm(W) for W in branch]
+        np.testing.assert_allclose(norms, norms[0], rtol=1e-12)
+    levels = np.concatenate([np.linspace(0, 2, 2001), np.geomspace(1e-6, 80, 4000)])
+    least = sum((k * np.log1p(np.exp(-levels)) + beta * depth / 2 * ((k / 2) ** 0.5 * levels) ** (2 / depth)).min()
+                for k in Y.sum(axis=0) if k)
+    assert least * (1 - 1e-4) <= value <= least * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("depth", "beta"), [(3, 0.3), (4, 0.2), (3, 1.2)])  # at 1.2 the minority is given up
+def test_two_classes_of_cross_entropy_against_features_of_every_sample_and_output_weights(depth, beta):
+    Y, K, m = np.eye(2)[[0, 0, 0, 1, 1]], 2, 3
+    _, value, _ = whitened_relu_network(np.eye(5), Y, beta, depth, "cross-entropy")
+
+    def cost(x):  # a branch of gain s costs beta (L/2) s^(2/L)
+        H, W = np.split(x, [5 * m])
+        H, W = H.reshape(5, m) ** 2, W.reshape(m, K)
+        gains = np.linalg.norm(H, axis=0) * np.linalg.norm(W, axis=1)
+        return get_loss("cross-entropy").value(H @ W, Y) + beta * depth / 2 * np.sum(gains ** (2 / depth))
+
+    rng = np.random.default_rng(0)
+    found = min(minimize(cost, rng.normal(size=(5 + K) * m), method="L-BFGS-B").fun for _ in range(12))
+    assert value * (1 - 1e-9) <= found <= value * (1 + 1e-4)
+
+
 def test_deep_cross_entropy_names_its_upper_bound():
     Y = np.eye(4)
     with pytest.raises(NotCovered, match="only an upper bound") as error:
