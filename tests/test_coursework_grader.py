@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 from datetime import UTC, datetime
+from importlib.util import module_from_spec, spec_from_file_location
 
 import course_class
 import nbformat
@@ -14,7 +15,19 @@ import numpy as np
 import pytest
 from course_class import RELEASE, ROOT, good, lay_out, notebook, text, zipped
 
-from coursework.grader import collect, instances, late, preflight, records, release, sandbox, seccomp, verify
+import dualkit.coursework
+from coursework.grader import (
+    collect,
+    instances,
+    late,
+    preflight,
+    records,
+    release,
+    runtime,
+    sandbox,
+    seccomp,
+    verify,
+)
 from coursework.grader.__main__ import main
 from coursework.grader.runtime import binds, closure
 from coursework.grader.settings import Course, Limits, Refusal
@@ -256,6 +269,36 @@ def test_judgement_that_does_not_end_is_a_case_for_a_person(monkeypatch):
         q.name: (0.0, True) if q.name == "hw1-q2" else (1.0, False) for q in questions}
 
 
+# --- the sandbox: what stands in for dualkit.coursework ---
+
+
+def test_answers_are_recorded_where_no_question_is(tmp_path, monkeypatch, capsys):
+    place = runtime.INSIDE / "coursework" / "__init__.py"
+    inside = module_from_spec(spec := spec_from_file_location("inside_coursework", place))
+    spec.loader.exec_module(inside)
+    monkeypatch.setattr(inside, "FOLDER", str(tmp_path))
+    (tmp_path / "instances.json").write_text(json.dumps(
+        {"toy": [{"x": [1.0, 2.0], "c": 3.0}, {"x": [-1.0, 0.0], "c": 0.0}]}))
+
+    def answer(x, c):
+        if x.sum() < 0:
+            raise RuntimeError("negative")
+        return {"y": x / 2, "c": c}
+
+    for function, said in ((answer, [{"values": {"y": [0.5, 1.0], "c": 3.0}}, {"error": "RuntimeError: negative"}]),
+                           (None, [{"error": "TypeError: 'NoneType' object is not callable"}] * 2)):
+        assert inside.check("toy", function, "whoever") is None
+        assert capsys.readouterr().out == "toy: answers recorded\n"
+        assert json.loads((tmp_path / "answers" / "toy.json").read_text()) == said
+    own = inside.instance("toy", "whoever")
+    assert np.array_equal(own["x"], [1.0, 2.0]) and own["c"] == 3.0
+    with pytest.raises(ValueError, match="question must be one of toy, found 'hw1-q1'"):
+        inside.instance("hw1-q1", "ada")
+    with pytest.raises(AttributeError, match="verdict is not there while a submission is graded"):
+        inside.verdict  # noqa: B018
+    assert set(inside.__all__) <= set(dualkit.coursework.__all__)
+
+
 # --- the sandbox ----------------------------------------------------------------------------------
 
 
@@ -278,13 +321,16 @@ def test_unknown_machine_is_refused(monkeypatch):
 @pytest.mark.parametrize(("hole", "noticed"), [
     (["--share-net"], "open a connection"), (["--ro-bind", "/etc", "/etc"], "read a file outside"),
     (["--bind", "HERE", "/lib"], "write outside"), (["--proc", "/proc"], "see other processes"),
-    (["--clearenv", "--setenv", "TOKEN", "x"], "see the environment")])
+    (["--clearenv", "--setenv", "TOKEN", "x"], "see the environment"),
+    (None, "import what is not allowed")])
 def test_a_hole_in_the_sandbox_is_noticed(tmp_path, monkeypatch, hole, noticed):
     course = Course(state=tmp_path)
     whole = sandbox.Sandbox.walls
 
     def walls(self, learn=False):
         words = whole(self, learn)
+        if hole is None:  # the checks of the questions are not covered
+            return [word.replace("/grader/inside/coursework", "/../dualkit/coursework") for word in words]
         place = words.index("--dev")  # after the namespaces, before the root is closed
         return [*words[:place], *(str(tmp_path) if word == "HERE" else word for word in hole), *words[place:]]
 

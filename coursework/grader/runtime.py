@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 import dualkit
 from coursework.grader.settings import Refusal
 
+INSIDE = Path(__file__).parent / "inside"
 PYTHON = f"/python/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
 ALWAYS = ("numpy", "IPython")  # dualkit's import, and the shell that runs the cells
 _STDLIB = f"/python/lib/python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -79,6 +80,7 @@ def binds(imports: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     wanted = closure({*ALWAYS, *imports} - {"dualkit"})
     entries = [entry for distribution in wanted for entry in _entries(distribution)]
     entries.append((Path(dualkit.__file__).parent, "/env/dualkit"))
+    entries.append((INSIDE / "coursework", "/env/dualkit/coursework"))
     compiled = [stdlib / "lib-dynload", *(path for path, _ in entries)]
     found += [*entries, *_libraries(compiled, [path.resolve() for path, _ in entries])]
     return tuple({there: (str(here.resolve()), there) for here, there in found}.values())

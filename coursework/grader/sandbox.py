@@ -22,7 +22,6 @@ import dualkit
 from coursework.grader import runtime, seccomp
 from coursework.grader.settings import MIB, Course, Limits, Refusal
 
-INSIDE = Path(__file__).parent / "inside"
 HOME = "/student"
 INSTALL = "install it with `bash tools/system_packages.sh bwrap`"
 ENVIRONMENT = {"HOME": HOME, "TMPDIR": HOME, "LANG": "C.UTF-8", "PATH": "/python/bin",
@@ -51,7 +50,7 @@ class Sandbox:
             words += ["--ro-bind", here, there]
         for there in runtime.hidden():
             words += ["--ro-bind", str(self.cache / "empty"), there]
-        words += ["--ro-bind", str(INSIDE), "/grader"]
+        words += ["--ro-bind", str(runtime.INSIDE), "/grader"]
         words += ["--bind" if learn else "--ro-bind", str(self.cache / "code"), "/cache"]
         for name, value in ENVIRONMENT.items():
             words += ["--setenv", name, value]
@@ -154,7 +153,7 @@ def prepare(course: Course, imports: tuple[str, ...]) -> Sandbox:
 
 def _compile(sandbox: Sandbox) -> None:
     """Fill the cache of byte code, which submissions see read-only, unless it is that of these very packages."""
-    sources = Path(dualkit.__file__).parent.rglob("*.py")
+    sources = [*Path(dualkit.__file__).parent.rglob("*.py"), *runtime.INSIDE.rglob("*.py")]
     state = [sys.version, runtime.binds(sandbox.imports), sorted((str(p), p.stat().st_mtime_ns) for p in sources)]
     mark, now = sandbox.cache / "compiled", hashlib.sha256(repr(state).encode()).hexdigest()
     if not mark.exists() or mark.read_text() != now:

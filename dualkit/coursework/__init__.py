@@ -5,7 +5,7 @@ certificate: whoever checks it evaluates constraints and bounds, and needs no so
 checks run for the student, on the student's own instance, and for the grader, on more instances.
 """
 
-from dualkit.coursework._answers import check, instance, record
+from dualkit.coursework._answers import check, instance
 from dualkit.coursework._questions import (
     Assignment,
     Condition,
@@ -19,4 +19,4 @@ from dualkit.coursework._questions import (
 )
 
 __all__ = ["Assignment", "Condition", "Proof", "Question", "Verdict", "assignment", "check", "find", "instance",
-           "record", "tiers", "verdict"]
+           "tiers", "verdict"]

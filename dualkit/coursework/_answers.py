@@ -1,19 +1,13 @@
-"""Instances for students, and what happens to the answers of their functions."""
+"""Instances for students, and the check of their functions on them."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from dualkit.coursework._questions import Instance, Verdict, find, verdict
-
-# The grader sets this to a folder: check() then answers the instances it finds there, and judges nothing.
-GRADING = "DUALKIT_GRADING"
 
 
 def instance(question: str, student: str) -> Instance:
@@ -35,7 +29,7 @@ def instance(question: str, student: str) -> Instance:
     return find(question).draw(np.random.default_rng(int.from_bytes(digest[:8], "big")))
 
 
-def check(question: str, function: Callable[..., dict], student: str) -> Verdict | None:
+def check(question: str, function: Callable[..., dict], student: str) -> Verdict:
     """Run your function on your instance and print which conditions its answer meets.
 
     Parameters
@@ -49,7 +43,7 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
 
     Returns
     -------
-    Verdict, or None while the answers are only recorded, as the grader does.
+    Verdict. While a submission is graded the answers are only recorded, and it returns None.
 
     Raises
     ------
@@ -58,11 +52,6 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
     ValueError
         There is no such question, or the id is empty. Errors of the function itself are passed on.
     """
-    folder = os.environ.get(GRADING)
-    if folder:
-        record(question, function, Path(folder))
-        print(f"{question}: answers recorded")
-        return None
     if not callable(function):
         raise TypeError(f"function must be your function itself, found a {type(function).__name__}; pass its name "
                         f"without calling it")
@@ -70,21 +59,3 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
     result = verdict(question, own, function(**{name: np.copy(v) for name, v in own.items()}))
     print(f"{question}, instance of {str(student).strip().lower()}\n{result}")
     return result
-
-
-def record(question: str, function: Callable[..., dict], folder: Path) -> None:
-    """Answer the instances of ``instances.json`` in a folder and write ``answers/QUESTION.json`` there.
-
-    An answer is {"values": {name: nested lists}} or {"error": text}.
-    """
-    given = json.loads((folder / "instances.json").read_text())[question]
-    answers = []
-    for arguments in given:
-        try:
-            values = function(**{name: np.asarray(v, dtype=np.float64) for name, v in arguments.items()})
-            answers.append({"values": {str(name): np.asarray(v).tolist() for name, v in dict(values).items()}})
-        except Exception as error:  # one instance that fails must not cost the others
-            answers.append({"error": f"{type(error).__name__}: {error}"[:300]})
-    target = folder / "answers" / f"{question}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(answers))

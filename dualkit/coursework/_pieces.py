@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._questions import Answer, Condition, Instance
+from dualkit.coursework._questions import Answer, Condition, Instance, tiers
 
 LARGEST = 1e6  # entries beyond it are refused: products of them may overflow
 
@@ -26,7 +27,7 @@ def chain(answer: Answer, names: Sequence[str]) -> Iterator[Condition]:
 
     Where the first has a leading axis for problems, so has the second.
     """
-    for first, second in zip(names, names[1:], strict=False):
+    for first, second in pairwise(names):
         out, into = answer[first].shape[-1], answer[second].shape[answer[first].ndim - 2]
         if out != into:
             yield Condition(f"{first} has {out} hidden units and {second} has {into}; they must agree", False)
@@ -39,23 +40,40 @@ def below(text: str, found: float, most: float, weight: float = 0.0, slack: floa
     )
 
 
-def certified(
-    primal: float, dual: float, tiers: Sequence[tuple[float, float]], what: str = ""
-) -> Iterator[Condition]:
-    """Yield the conditions on the gap relative to the network's objective, one for each (tolerance, weight)."""
-    gap = (primal - dual) / abs(primal)
-    for tolerance, weight in tiers:
-        yield Condition(
-            f"{what}your network has the objective {primal:.9g}, your dual point proves {dual:.9g}: the gap "
-            f"relative to the objective must be at most {tolerance:g}, found {gap:.3g}",
-            bool(abs(gap) <= tolerance),
-            weight,
-        )
+def certified(primal: float, dual: float, steps: Mapping[float, float], what: str = "") -> Iterator[Condition]:
+    """Yield the conditions on the gap relative to the network's objective, one for each tolerance in steps."""
+    yield from tiers(f"{what}the gap, objective {primal:.9g} minus bound {dual:.9g}, divided by the objective,",
+                     abs((primal - dual) / primal), steps)
 
 
 def decay(*weights: Array) -> float:
     """Return half the sum of the squared entries."""
     return 0.5 * sum(float(np.sum(W**2)) for W in weights)
+
+
+def deep_names(depth: int) -> list[str]:
+    """Return the names of the layers in an answer that is a standard network."""
+    return [f"W{k + 1}" for k in range(depth)]
+
+
+def deep_network(depth: int, d: int, K: int) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes of an answer that is a standard network of any widths."""
+    ends = [d, *(depth - 1) * [None], K]
+    return dict(zip(deep_names(depth), pairwise(ends), strict=True))
+
+
+def deep_outputs(X: Array, layers: Sequence[Array]) -> Array:
+    """Return the outputs of a standard ReLU network."""
+    for W in layers[:-1]:
+        X = np.maximum(X @ W, 0)
+    return X @ layers[-1]
+
+
+def undercut(what: str, found: float, of: str, whole: float, steps: Mapping[float, float]) -> Iterator[Condition]:
+    """Yield the conditions that a number is at most a part of another, one for each part in steps."""
+    for part, weight in steps.items():
+        text = f"{what} must be at most {part:g} times {of} {whole:.5f}, found {found:.5f}"
+        yield Condition(f"{text}, {found / whole:.4f} times", bool(found <= part * whole), weight)
 
 
 def rotation(k: int, rng: Generator) -> Array:

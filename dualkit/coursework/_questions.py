@@ -191,7 +191,8 @@ def verdict(question: str | Question, instance: Instance, answer: object) -> Ver
 def tiers(text: str, found: float, steps: Mapping[float, float]) -> Iterator[Condition]:
     """Yield a condition for each tolerance in steps: `found` must be at most that, for the weight given there."""
     for tolerance, weight in steps.items():
-        yield Condition(f"{text} <= {tolerance:.0e}, found {found:.1e}", bool(found <= tolerance), weight)
+        holds = bool(found <= tolerance)
+        yield Condition(f"{text} must be at most {tolerance:g}, found {found:.3g}", holds, weight)
 
 
 def _array(name: str, value: object, shape: tuple[int | None, ...], most: int) -> tuple[Array | None, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
+from dualkit.coursework._pieces import certified, decay
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question, tiers
 
 
@@ -160,11 +161,9 @@ def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
         return
     lam = lam * min(1, beta / pulls[worst]) if pulls[worst] > 0 else lam
     residual = y - _leaky(X @ U, leak) @ w - c
-    primal = 0.5 * residual @ residual + beta / 2 * (np.sum(U**2) + w @ w)
+    primal = 0.5 * residual @ residual + beta * decay(U, w)
     dual = lam @ y - 0.5 * lam @ lam
-    gap = (primal - dual) / primal
-    yield from tiers(f"objective {primal:.8f} minus bound {dual:.8f}, divided by the objective,", gap,
-                     {1e-1: 0.3, 1e-2: 0.3, 1e-5: 0.4})
+    yield from certified(primal, dual, {1e-1: 0.3, 1e-2: 0.3, 1e-5: 0.4})
 
 
 assignment = Assignment(

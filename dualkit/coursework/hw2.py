@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
+from dualkit.coursework._pieces import certified, decay
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question, tiers
 
 
@@ -27,10 +28,6 @@ def _whitened(rng: Generator, n: int, d: int, K: int, singular: Array) -> tuple[
 
 def _sigma(A: Array) -> float:
     return float(np.linalg.norm(A, 2))
-
-
-def _decay(*layers: Array) -> float:
-    return 0.5 * sum(np.sum(W**2) for W in layers)
 
 
 def _draw_weighted(rng: Generator) -> Instance:
@@ -53,10 +50,9 @@ def _verify_weighted(given: Instance, answer: Answer) -> Iterator[Condition]:
     if not (sums <= 1e-9 and top <= beta * (1 + 1e-9)):
         return
     residual = Y - X @ W1 @ W2 - b
-    primal = 0.5 * weights @ np.sum(residual**2, axis=1) + beta * _decay(W1, W2)
+    primal = 0.5 * weights @ np.sum(residual**2, axis=1) + beta * decay(W1, W2)
     dual = np.sum(Lambda * Y) - 0.5 * np.sum(Lambda**2 / weights[:, None])
-    yield from tiers(f"objective {primal:.8f} minus bound {dual:.8f}, divided by the objective,",
-                     (primal - dual) / primal, {1e-2: 0.4, 1e-7: 0.6})
+    yield from certified(primal, dual, {1e-2: 0.4, 1e-7: 0.6})
 
 
 def _draw_dropout(rng: Generator) -> Instance:
@@ -70,11 +66,10 @@ def _verify_dropout(given: Instance, answer: Answer) -> Iterator[Condition]:
     X, Y, beta, gamma, m = (given[name] for name in ("X", "Y", "beta", "gamma", "width"))
     W1, W2, Lambda = answer["W1"], answer["W2"], answer["Lambda"]
     gains = np.linalg.norm(W1, axis=0) * np.linalg.norm(W2, axis=1)
-    primal = 0.5 * np.sum((X @ W1 @ W2 - Y) ** 2) + beta * _decay(W1, W2) + gamma / 2 * np.sum(gains**2)
+    primal = 0.5 * np.sum((X @ W1 @ W2 - Y) ** 2) + beta * decay(W1, W2) + gamma / 2 * np.sum(gains**2)
     excess = max(_sigma(X.T @ Lambda) - beta, 0)
     dual = np.sum(Lambda * Y) - 0.5 * np.sum(Lambda**2) - m * excess**2 / (2 * gamma)
-    yield from tiers(f"objective {primal:.8f} minus bound {dual:.8f}, divided by the objective,",
-                     (primal - dual) / primal, {1e-2: 0.4, 1e-7: 0.6})
+    yield from certified(primal, dual, {1e-2: 0.4, 1e-7: 0.6})
 
 
 def _draw_mixed(rng: Generator) -> Instance:
@@ -95,7 +90,7 @@ def _verify_mixed(given: Instance, answer: Answer) -> Iterator[Condition]:
     X, Y, beta1, beta2 = given["X"], given["Y"], float(given["beta1"]), float(given["beta2"])
     W1, W2 = answer["W1"], answer["W2"]
     G = X.T @ (Y - X @ W1 @ W2)
-    objective = 0.5 * np.sum((X @ W1 @ W2 - Y) ** 2) + beta1 * np.linalg.norm(W1, "nuc") + beta2 * _decay(W2)
+    objective = 0.5 * np.sum((X @ W1 @ W2 - Y) ** 2) + beta1 * np.linalg.norm(W1, "nuc") + beta2 * decay(W2)
     singular = np.linalg.svd(X.T @ Y, compute_uv=False)
     a, b = np.meshgrid(*2 * [np.append(0, np.geomspace(1e-2, 1e2, 600))])
     price = beta1 * a + beta2 / 2 * b**2
@@ -124,7 +119,7 @@ def _verify_branches(given: Instance, answer: Answer) -> Iterator[Condition]:
     X, Y, shallow, deep = (given[name] for name in ("X", "Y", "beta_shallow", "beta_deep"))
     V1, V2, W1, W2, W3 = (answer[name] for name in ("V1", "V2", "W1", "W2", "W3"))
     residual = Y - X @ (V1 @ V2 + W1 @ W2 @ W3)
-    objective = 0.5 * np.sum(residual**2) + shallow * _decay(V1, V2) + deep * _decay(W1, W2, W3)
+    objective = 0.5 * np.sum(residual**2) + shallow * decay(V1, V2) + deep * decay(W1, W2, W3)
     one, two = np.meshgrid(*2 * [np.linspace(0, 1, 401)])
     best = 0.5 * np.sum(Y**2)
     for s in np.linalg.svd(X.T @ Y, compute_uv=False):

@@ -8,7 +8,20 @@ import numpy as np
 from numpy.random import Generator
 
 from dualkit._validate import Array
-from dualkit.coursework._pieces import angle_bound, below, certified, chain, decay, rotation, sane, two_layers
+from dualkit.coursework._pieces import (
+    angle_bound,
+    below,
+    certified,
+    chain,
+    decay,
+    deep_names,
+    deep_network,
+    deep_outputs,
+    rotation,
+    sane,
+    two_layers,
+    undercut,
+)
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import random_whitened_rows
 
@@ -49,7 +62,7 @@ def _verify_leaky(given: Instance, answer: Answer) -> Iterator[Condition]:
             Z = X @ U
             F = np.maximum(Z, a * Z) @ w
             primal = 0.5 * np.sum((F - y) ** 2) + beta * decay(U, w)
-            yield from certified(primal, y @ lam - 0.5 * lam @ lam, ((1e-3, 0.2), (1e-7, 0.3)), name)
+            yield from certified(primal, y @ lam - 0.5 * lam @ lam, {1e-3: 0.2, 1e-7: 0.3}, name)
 
 
 def _draw_weighted(rng: Generator) -> Instance:
@@ -90,7 +103,7 @@ def _verify_weighted(given: Instance, answer: Answer) -> Iterator[Condition]:
         F = np.maximum(X @ U, 0) @ W
         primal = 0.5 * np.sum(omega * (F - Y) ** 2) + beta * decay(U, W)
         dual = np.sum(Lam * Y) - 0.5 * np.sum(Lam**2 / omega)
-        yield from certified(primal, dual, ((2e-2, 0.3), (1e-3, 0.3), (1e-7, 0.4)))
+        yield from certified(primal, dual, {2e-2: 0.3, 1e-3: 0.3, 1e-7: 0.4})
 
 
 def _draw_lines(rng: Generator) -> Instance:
@@ -135,7 +148,7 @@ def _verify_lines(given: Instance, answer: Answer) -> Iterator[Condition]:
     yield feasible
     if feasible.holds:
         primal = 0.5 * np.sum((np.maximum(X @ U, 0) @ w - y) ** 2) + beta * decay(U, w)
-        yield from certified(primal, y @ lam - 0.5 * lam @ lam, ((1e-2, 0.3), (1e-4, 0.3), (1e-6, 0.4)))
+        yield from certified(primal, y @ lam - 0.5 * lam @ lam, {1e-2: 0.3, 1e-4: 0.3, 1e-6: 0.4})
 
 
 def _draw_deep(rng: Generator) -> Instance:
@@ -144,27 +157,19 @@ def _draw_deep(rng: Generator) -> Instance:
 
 
 def _verify_deep(given: Instance, answer: Answer) -> Iterator[Condition]:
-    names = [f"W{k + 1}" for k in range(DEPTH)]
+    names = deep_names(DEPTH)
     problems = [*sane(answer), *chain(answer, names)]
     if problems:
         yield from problems
         return
-    A, Y = given["X"], given["Y"]
-    for name in names[:-1]:
-        A = np.maximum(A @ answer[name], 0)
-    error = np.abs(A @ answer[names[-1]] - Y).max()
+    Y, layers = given["Y"], [answer[name] for name in names]
+    error = np.abs(deep_outputs(given["X"], layers) - Y).max()
     fits = bool(error <= 1e-6)
     yield Condition(f"the network must fit Y: max |f(X) - Y| <= 1e-6, found {error:.1e}", fits, 0.2)
     if fits:
-        found = decay(*(answer[name] for name in names))
         formula = DEPTH / 2 * np.sum(np.diag(Y) ** (2 / DEPTH))
-        for part, weight in ((0.999, 0.3), (0.98, 0.25), (0.96, 0.25)):
-            yield Condition(
-                f"the weight decay must be at most {part:g} times the parallel formula {formula:.5f}, found "
-                f"{found:.5f}, {found / formula:.5f} times",
-                bool(found <= part * formula),
-                weight,
-            )
+        yield from undercut("the weight decay", decay(*layers), "the parallel formula", formula,
+                            {0.999: 0.3, 0.98: 0.25, 0.96: 0.25})
 
 
 assignment = Assignment(
@@ -208,9 +213,7 @@ assignment = Assignment(
             "Beat the formula",
             15,
             _draw_deep,
-            lambda given: {
-                f"W{k + 1}": (4 if k == 0 else None, 4 if k == DEPTH - 1 else None) for k in range(DEPTH)
-            },
+            lambda given: deep_network(DEPTH, 4, 4),
             _verify_deep,
             most=12,
         ),

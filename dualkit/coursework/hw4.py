@@ -84,7 +84,7 @@ def _verify_one_sided(given: Instance, answer: Answer) -> Iterator[Condition]:
     yield from conditions
     if all(c.holds for c in conditions):
         primal = np.abs(_predict(x, answer) - y).sum() + beta * decay(answer["u"], answer["w"])
-        yield from certified(primal, lam @ y, ((1e-1, 0.2), (1e-2, 0.3), (1e-6, 0.5)))
+        yield from certified(primal, lam @ y, {1e-1: 0.2, 1e-2: 0.3, 1e-6: 0.5})
 
 
 def _draw_convex(rng: Generator) -> Instance:
@@ -115,7 +115,7 @@ def _verify_convex(given: Instance, answer: Answer) -> Iterator[Condition]:
     yield from conditions
     if all(c.holds for c in conditions):
         primal = 0.5 * np.sum((_predict(x, answer) - y) ** 2) + beta * decay(answer["u"], answer["w"])
-        yield from certified(primal, lam @ y - 0.5 * lam @ lam, ((1e-1, 0.2), (1e-2, 0.3), (1e-6, 0.5)))
+        yield from certified(primal, lam @ y - 0.5 * lam @ lam, {1e-1: 0.2, 1e-2: 0.3, 1e-6: 0.5})
 
 
 def _draw_exponential(rng: Generator) -> Instance:
@@ -148,7 +148,7 @@ def _verify_exponential(given: Instance, answer: Answer) -> Iterator[Condition]:
         a = y * lam
         primal = np.sum(omega * np.exp(-y * (np.maximum(X @ U, 0) @ w))) + beta * decay(U, w)
         dual = np.sum(a - a * np.log(np.where(a > 0, a / omega, 1.0)))
-        yield from certified(primal, dual, ((1e-2, 0.3), (1e-4, 0.3), (1e-7, 0.4)))
+        yield from certified(primal, dual, {1e-2: 0.3, 1e-4: 0.3, 1e-7: 0.4})
 
 
 def _draw_smoothed(rng: Generator) -> Instance:
@@ -178,7 +178,7 @@ def _verify_smoothed(given: Instance, answer: Answer) -> Iterator[Condition]:
     yield from conditions
     if all(c.holds for c in conditions):
         primal = cross_entropy(np.maximum(X @ U, 0) @ W, Y) + beta * decay(U, W)
-        yield from certified(primal, entropy(Y - Lam), ((1e-2, 0.2), (1e-4, 0.4), (1e-8, 0.4)))
+        yield from certified(primal, entropy(Y - Lam), {1e-2: 0.2, 1e-4: 0.4, 1e-8: 0.4})
 
 
 assignment = Assignment(

@@ -16,10 +16,14 @@ from dualkit.coursework._pieces import (
     class_domain,
     cross_entropy,
     decay,
+    deep_names,
+    deep_network,
+    deep_outputs,
     entropy,
     rotation,
     sane,
     two_layers,
+    undercut,
 )
 from dualkit.coursework._questions import Answer, Assignment, Condition, Instance, Proof, Question
 from dualkit.data import one_hot, random_whitened_rows
@@ -78,7 +82,7 @@ def _verify_classes(given: Instance, answer: Answer) -> Iterator[Condition]:
     yield from conditions
     if all(c.holds for c in conditions):
         primal = cross_entropy(np.abs(X @ U) @ W, Y) + beta * decay(U, W)
-        yield from certified(primal, entropy(Y - Lam), ((1e-1, 0.2), (1e-2, 0.25), (1e-3, 0.25), (1e-5, 0.3)))
+        yield from certified(primal, entropy(Y - Lam), {1e-1: 0.2, 1e-2: 0.25, 1e-3: 0.25, 1e-5: 0.3})
 
 
 def space_support(X: Array, lam: Array, a: float) -> float:
@@ -181,7 +185,7 @@ def _verify_handed(given: Instance, answer: Answer) -> Iterator[Condition]:
     if all(c.holds for c in conditions):
         primal = _objective(given, given["U"], given["w"])
         yield from certified(
-            primal, y @ lam - 0.5 * lam @ lam, ((0.1, 0.15), (0.05, 0.25), (0.025, 0.25), (0.0198, 0.35))
+            primal, y @ lam - 0.5 * lam @ lam, {0.1: 0.15, 0.05: 0.25, 0.025: 0.25, 0.0198: 0.35}
         )
 
 
@@ -192,23 +196,16 @@ def _draw_deep(rng: Generator) -> Instance:
 
 
 def _verify_deep(given: Instance, answer: Answer) -> Iterator[Condition]:
-    names = [f"W{k + 1}" for k in range(DEPTH)]
+    names = deep_names(DEPTH)
     problems = [*sane(answer), *chain(answer, names)]
     if problems:
         yield from problems
         return
-    A, Y, beta = given["X"], given["Y"], float(given["beta"])
-    for name in names[:-1]:
-        A = np.maximum(A @ answer[name], 0)
-    found = 0.5 * np.sum((A @ answer[names[-1]] - Y) ** 2) + beta * decay(*(answer[name] for name in names))
+    Y, beta, layers = given["Y"], float(given["beta"]), [answer[name] for name in names]
+    found = 0.5 * np.sum((deep_outputs(given["X"], layers) - Y) ** 2) + beta * decay(*layers)
     parallel = sum(depth_prox_value(float(size), beta, DEPTH) for size in np.sqrt(Y.sum(axis=0)))
-    for part, weight in ((0.999, 0.2), (0.95, 0.25), (0.9, 0.25), (0.87, 0.3)):
-        yield Condition(
-            f"the objective must be at most {part:g} times the parallel optimum {parallel:.5f}, found "
-            f"{found:.5f}, {found / parallel:.4f} times",
-            bool(found <= part * parallel),
-            weight,
-        )
+    yield from undercut("the objective", found, "the parallel optimum", parallel,
+                        {0.999: 0.2, 0.95: 0.25, 0.9: 0.25, 0.87: 0.3})
 
 
 assignment = Assignment(
@@ -244,9 +241,7 @@ assignment = Assignment(
             "Below the parallel optimum",
             20,
             _draw_deep,
-            lambda given: {
-                f"W{k + 1}": (14 if k == 0 else None, 6 if k == DEPTH - 1 else None) for k in range(DEPTH)
-            },
+            lambda given: deep_network(DEPTH, 14, 6),
             _verify_deep,
             most=16,
         ),

@@ -137,8 +137,9 @@ def _():
 
 @probe("import what is not allowed")
 def _():
-    return any(importlib.util.find_spec(name) for name in ("cvxpy", "torch", "pip", "nbgrader", "coursework")
-               if name not in job["imports"])
+    checks = {name for name in os.listdir("/env/dualkit/coursework") if name.endswith(".py")} - {"__init__.py"}
+    others = {"cvxpy", "torch", "pip", "nbgrader", "coursework"} - set(job["imports"])
+    return checks or any(map(importlib.util.find_spec, others))
 
 
 @probe("raise its limits")

@@ -114,7 +114,6 @@ def main():
     os.makedirs(f"{folder}/answers")
     with open(f"{folder}/instances.json", "w") as file:
         json.dump(job["instances"], file)
-    os.environ["DUALKIT_GRADING"] = folder
     if os.path.isdir("/cache/matplotlib"):
         shutil.copytree("/cache/matplotlib", os.environ["MPLCONFIGDIR"])
 
