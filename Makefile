@@ -9,6 +9,7 @@ ASSIGNMENT ?=
 ROSTER ?=
 DEADLINES ?=
 REGRADE ?=
+MINUTES ?=
 
 PY := $(VENV)/bin/python
 ENV := $(VENV)/.installed
@@ -49,7 +50,8 @@ course: $(ENV)  ## make the student versions of the coursework from the masters
 grade: $(ENV)  ## grade the folder or zip SUBMISSIONS (of ASSIGNMENT) in a sandbox, write grades.csv and feedback
 	@test -n '$(SUBMISSIONS)' || { echo 'make: name the folder or zip: make grade SUBMISSIONS=folder ASSIGNMENT=hw1' >&2; exit 1; }
 	$(PY) -m coursework.grader grade '$(SUBMISSIONS)' --jobs $(JOBS) $(and $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
-	    $(and $(ROSTER),--roster '$(ROSTER)') $(and $(DEADLINES),--deadlines '$(DEADLINES)') $(and $(REGRADE),--regrade)
+	    $(and $(ROSTER),--roster '$(ROSTER)') $(and $(DEADLINES),--deadlines '$(DEADLINES)') $(and $(REGRADE),--regrade) \
+	    $(and $(MINUTES),--minutes '$(MINUTES)')
 
 formgrader: $(ENV)  ## open JupyterLab with nbgrader's formgrader, to grade proofs by hand
 	cd coursework && PYTHONPATH='$(CURDIR)' $(abspath $(PY)) -m jupyter lab

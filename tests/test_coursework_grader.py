@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
+import time
 from datetime import UTC, datetime
 from importlib.util import module_from_spec, spec_from_file_location
 
@@ -18,6 +20,9 @@ from course_class import RELEASE, ROOT, good, lay_out, notebook, text, zipped
 import dualkit.coursework
 from coursework.grader import (
     collect,
+    export,
+    grade,
+    gradebook,
     instances,
     late,
     preflight,
@@ -130,14 +135,35 @@ def test_what_cannot_be_placed_is_asked_for(tmp_path):
         collected(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("entry", ["/etc/hw1.ipynb", "../hw1.ipynb", "a/../../hw1.ipynb", "..\\hw1.ipynb",
-                                   "C:\\hw1.ipynb"])
+@pytest.mark.parametrize("entry", ["/etc/hw1.ipynb", "../hw1.ipynb", "..\\hw1.ipynb", "C:\\hw1.ipynb"])
 def test_archives_that_lead_outside_are_refused(tmp_path, entry):
     (tmp_path / "in.zip").write_bytes(zipped({entry: b"{}"}))
     with pytest.raises(preflight.Unreadable, match="leads out of it"):
         collect.notebooks([collect.File("in.zip", tmp_path / "in.zip")])
-    with pytest.raises(Refusal, match="leads out of it"):
+    with pytest.raises(Refusal, match=f"leads out of it, {re.escape(repr(entry))}, and does not tell whose it is"):
         collected(tmp_path / "in.zip")
+
+
+def test_a_bad_entry_of_the_platforms_zip_is_its_owners_affair(tmp_path):
+    (tmp_path / "in.zip").write_bytes(zipped(
+        {"ada/hw1/hw1.ipynb": b"{}", "eve/../../hw1.ipynb": b"{}", "mallory/hw1/notes.txt": b""},
+        links={"mallory/hw1/hw1.ipynb": "/etc/passwd"}))
+    ada, eve, mallory = collect.collect(tmp_path / "in.zip", "hw1", KNOWN, {})
+    assert (ada.problem, len(ada.files)) == ("", 1)
+    assert eve.problem == "the zip holds a path that leads out of it, 'eve/../../hw1.ipynb'"
+    assert mallory.problem == "the zip holds a link, 'mallory/hw1/hw1.ipynb'"
+    assert [file.name for file in (*eve.files, *mallory.files)] == ["notes.txt"]
+
+
+def test_names_that_make_one_id_are_said(tmp_path):
+    for name in ("Ada L.", "ada-l", "grace"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hw1.ipynb").write_text("{}")
+    one, other = collect.collect(tmp_path, "hw1", KNOWN, {})
+    assert other.problem == ""
+    assert one.problem.startswith("'Ada L.', 'ada-l' make one id, ada-l; a roster can tell them apart")
+    roster = {collect.identifier("grace"): "hopper"}
+    assert [one.student for one in collect.collect(tmp_path, "hw1", KNOWN, roster)] == ["ada-l", "hopper"]
 
 
 def test_links_and_special_files_are_never_opened(tmp_path):
@@ -267,6 +293,57 @@ def test_judgement_that_does_not_end_is_a_case_for_a_person(monkeypatch):
     found = verify.judge_all(questions, "ada", bytes(32), {q.name: "" for q in questions})
     assert {name: (one.fraction, one.human) for name, one in found.items()} == {
         q.name: (0.0, True) if q.name == "hw1-q2" else (1.0, False) for q in questions}
+
+
+# --- the batch ------------------------------------------------------------------------------------
+
+
+def test_a_batch_ends_in_time_and_says_who_is_slow(tmp_path):
+    course = Course(state=tmp_path)
+    found = [collect.Submission(f"s{k}", "hw1") for k in range(6)]
+
+    def work(one):
+        time.sleep(0.4)
+        records.save(course, {"assignment": "hw1", "student": one.student})
+    left = grade._run_all(found, work, course, 2, time.monotonic() + 0.5)
+    done = [record["student"] for record in records.every(course)]
+    assert 0 < left < 6 and done == [f"s{k}" for k in range(6 - left)]
+    told = {"ada": ("graded", 3.0), "eve": ("graded", 240.0), "kay": ("missing", 0.0), "lea": ("graded", 91.0)}
+    lines = [export.Line({"assignment": "hw1", "student": who, "status": status}, (), seconds)
+             for who, (status, seconds) in told.items()]
+    assert export.summary(lines, 5.0) == \
+        "3 submissions: 3 graded, 1 missing; 5 s\n2 ran for more than 90 s: hw1 eve 240 s, hw1 lea 91 s"
+
+
+def graded(course, student, key, score=15.0):
+    book = nbformat.read(RELEASE, as_version=4)
+    questions = {f"hw1-q{k}": {"points": 20, "score": score, "text": "", "why": ""} for k in (1, 2, 3, 4)}
+    questions["hw1-p1"] = {"points": 20, "score": None, "why": "", "text": "", "hand": True, "empty": False}
+    records.save(course, {
+        "assignment": "hw1", "student": student, "status": "graded", "reason": "", "human": [], "notes": [],
+        "questions": questions, "late": False, "handed_in": "", "graded_at": key, "file": "hw1.ipynb", "key": key,
+        "notebook": book})
+
+
+def test_a_roster_that_comes_later_renames_and_keeps_what_people_entered(tmp_path):
+    course, roster = Course(state=tmp_path), {"ada": "ada", "lovelace-77": "ada"}
+    graded(course, "lovelace-77", "old")
+    assert [line.values["student"] for line in export.export(course, {})] == ["lovelace-77"]
+    with gradebook.open_gradebook(course) as book:
+        grade = book.find_grade("hw1-p1", "hw1", "hw1", "lovelace-77")
+        grade.manual_score, grade.needs_manual_grade = 17.5, False
+        book.db.commit()
+    line, = (line for line in export.export(course, roster) if line.values["status"] != "missing")
+    assert line.human == ("graded before the roster called it ada: grade it again",)
+    graded(course, "ada", "new", 10.0)
+    for _ in range(2):
+        line, = export.export(course, roster)
+        assert (line.values["student"], line.values["score"]) == ("ada", "57.5")
+    assert [path.name for path in (tmp_path / "records" / "hw1").iterdir()] == ["ada.json"]
+    assert not list(tmp_path.glob("feedback/lovelace-77/*")) and not list(tmp_path.glob("autograded/lovelace-77/*"))
+    with gradebook.open_gradebook(course) as book:
+        assert [student.id for student in book.students] == ["ada"]
+        assert book.find_grade("hw1-p1", "hw1", "hw1", "ada").needs_manual_grade  # the work behind it changed
 
 
 # --- the sandbox: what stands in for dualkit.coursework ---

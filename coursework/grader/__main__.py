@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     grading.add_argument("--regrade", action="store_true", help="also what has not changed")
     grading.add_argument("--cell-seconds", type=float, default=Course().limits.cell)
     grading.add_argument("--total-seconds", type=float, default=Course().limits.total)
+    grading.add_argument("--minutes", type=float, default=math.inf, help="begin no submission after so long")
     for command in (grading, commands.add_parser("export", help="write gradebook, feedback and grades.csv again")):
         command.add_argument("--roster", type=Path, default=None, help="CSV: student, and other names of each")
         command.add_argument("--deadlines", type=Path, default=None, help="ini file, see coursework/README.md")
@@ -48,15 +50,17 @@ def run(options: argparse.Namespace) -> None:
             prepare(course, imports)
             print(f"the sandbox with {', '.join(imports)} is tight")
         return
-    roster = read_roster(options.roster)
+    roster, left = read_roster(options.roster), 0
     if options.command == "grade":
         from coursework.grader.grade import grade
         limits = replace(course.limits, cell=options.cell_seconds, total=options.total_seconds)
-        grade(replace(course, limits=limits), options.submissions, options.assignment, roster, max(1, options.jobs),
-              options.regrade)
+        left = grade(replace(course, limits=limits), options.submissions, options.assignment, roster,
+                     max(1, options.jobs), options.regrade, options.minutes)
     from coursework.grader.export import export, summary
     lines = export(course, roster, options.deadlines or course.state / "deadlines.ini")
     print(summary(lines, time.monotonic() - began))
+    if left:
+        print(f"{left} were not begun within {options.minutes:g} minutes: give the command again")
     print(f"Grades: {course.state / 'grades.csv'}; feedback: {course.state / 'feedback'}")
 
 

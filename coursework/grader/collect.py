@@ -74,6 +74,7 @@ class Submission:
     files: list[File] = field(default_factory=list)
     late: bool = False
     problem: str = ""
+    called: set[str] = field(default_factory=set)
 
 
 def _bounded(name: str, data: bytes, most: int) -> bytes:
@@ -90,19 +91,19 @@ def _take(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
         return _bounded(entry.filename, file.read(most + 1), most)
 
 
-def _entries(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    """The files of an archive; Unreadable if one is a link or would be unpacked elsewhere."""
+def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+    """The files of an archive, each with what is wrong with it: a link, or a path to elsewhere."""
     entries = archive.infolist()
     if len(entries) > MOST_FILES:
         raise Unreadable(f"the zip holds {len(entries)} files")
     for entry in entries:
-        name = entry.filename
+        name, problem = entry.filename, ""
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
-            raise Unreadable("the zip holds a path that leads out of it")
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise Unreadable("the zip holds a link")
+            problem = f"the zip holds a path that leads out of it, {name[:200]!r}"
+        elif stat.S_ISLNK(entry.external_attr >> 16):
+            problem = f"the zip holds a link, {name[:200]!r}"
         if not entry.is_dir() and not JUNK & set(PurePosixPath(name).parts):
-            yield entry
+            yield entry, problem
 
 
 def notebooks(files: Iterable[File]) -> list[tuple[str, bytes]]:
@@ -114,7 +115,10 @@ def notebooks(files: Iterable[File]) -> list[tuple[str, bytes]]:
         elif file.name.lower().endswith(".zip"):
             try:
                 with zipfile.ZipFile(io.BytesIO(file.read(LARGEST_ZIP))) as archive:
-                    wanted = [entry for entry in _entries(archive) if NOTEBOOK.search(entry.filename)]
+                    entries = list(_entries(archive))
+                    for problem in filter(None, (problem for _, problem in entries)):
+                        raise Unreadable(problem)
+                    wanted = [entry for entry, _ in entries if NOTEBOOK.search(entry.filename)]
                     if sum(entry.file_size for entry in wanted) > LARGEST or len(wanted) > 50:
                         raise Unreadable(f"{file.name} unpacks to more than {LARGEST // MIB} MiB of notebooks")
                     found += [(entry.filename, _take(archive, entry, LARGEST)) for entry in wanted]
@@ -162,7 +166,7 @@ def collect(place: Path, assignment: str | None, known: list[str], roster: dict[
     """Return the submissions in a folder or zip, sorted by assignment and student."""
     found: dict[tuple[str, str], Submission] = {}
     for parts, file, problem in _walk(place):
-        student, late, rest = _owner(parts, known, roster)
+        student, called, late, rest = _owner(parts, known, roster)
         folder = next((part for part in rest[:-1] if part.lower() in known), "")
         named = folder.lower() or next((name for name in known if re.search(rf"(?<![a-z0-9]){name}(?!\d)",
                                                                            rest[-1].lower())), "")
@@ -173,9 +177,14 @@ def collect(place: Path, assignment: str | None, known: list[str], roster: dict[
             raise Refusal(f"which assignment is {'/'.join(parts)}? Name it: ASSIGNMENT=hw1")
         one = found.setdefault((target, student), Submission(student, target))
         one.late |= late
+        one.called.add(unicodedata.normalize("NFKC", called))
         one.problem = one.problem or problem
         if file:
             one.files.append(file)
+    for one in found.values():
+        if len(one.called) > 1:
+            names = ", ".join(repr(name[:50]) for name in sorted(one.called)[:5])
+            one.problem = f"{names} make one id, {one.student}; a roster can tell them apart, or rename the folders"
     return [found[key] for key in sorted(found)]
 
 
@@ -194,16 +203,20 @@ def _walk(place: Path) -> Iterator[tuple[tuple[str, ...], File | None, str]]:
                 entries = list(_entries(archive))
             except Unreadable as error:
                 raise Refusal(f"{place.name}: {error}") from None
-        parts = [PurePosixPath(entry.filename).parts for entry in entries]
+        parts = [PurePosixPath(entry.filename.replace("\\", "/")).parts or ("/",) for entry, _ in entries]
         wrapped = len({p[0] for p in parts}) == 1 and parts[0][0] in (place.stem, "submissions", "submitted")
-        for one, entry in zip(parts, entries, strict=True):
-            yield one[wrapped:], File(one[-1], place, entry.filename), ""
+        for one, (entry, problem) in zip(parts, entries, strict=True):
+            whose = one[wrapped:]
+            if problem and (not whose or whose[0] in ("/", "//", "..") or ":" in whose[0]):
+                raise Refusal(f"{place.name}: {problem}, and does not tell whose it is; take it out of the zip")
+            yield whose, None if problem else File(one[-1], place, entry.filename), problem
     else:
         raise Refusal(f"SUBMISSIONS must be a folder or a zip, found {place}")
 
 
-def _owner(parts: tuple[str, ...], known: list[str], roster: dict[str, str]) -> tuple[str, bool, tuple[str, ...]]:
-    """Whose a file is, whether the LMS calls it late, and its name below the student's folder."""
+def _owner(parts: tuple[str, ...], known: list[str],
+           roster: dict[str, str]) -> tuple[str, str, bool, tuple[str, ...]]:
+    """Whose a file is, how that is written, whether the LMS calls it late, its name below the student's folder."""
     # Canvas first: the end of its names is what students call their files, and may look like one of Moodle's.
     for pattern in (CANVAS, MOODLE):
         match = pattern.fullmatch(parts[0])
@@ -211,11 +224,13 @@ def _owner(parts: tuple[str, ...], known: list[str], roster: dict[str, str]) -> 
             name, number = match["name"], match["number"]
             rest = (match["file"], *parts[1:]) if match["file"] else parts[1:]
             by_roster = roster.get(identifier(number)) or roster.get(identifier(name))
-            return by_roster or identifier(f"{name}-{number}"), bool(match.groupdict().get("late")), rest or parts
+            called = by_roster or f"{name}-{number}"
+            return identifier(called), called, bool(match.groupdict().get("late")), rest or parts
     if len(parts) > 1:
         who, rest = parts[0], parts[1:]
     else:
         stem = COUNTER.sub("", parts[0].split(".")[0]) or parts[0]
         who = re.sub(rf"[ _-]*(?<![a-z0-9])({'|'.join(known)})(?!\d)[ _-]*", "", stem.lower()) or stem
         rest = parts
-    return roster.get(identifier(who), identifier(who)), False, rest
+    called = roster.get(identifier(who), who)
+    return identifier(called), called, False, rest

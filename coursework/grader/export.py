@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +15,23 @@ from coursework.grader.late import Lateness, lateness, read_deadlines
 from coursework.grader.settings import Course
 
 COLUMNS = ("student", "assignment", "status", "score", "max")
+SLOW = 90.0  # seconds of running that are worth a word
 MORE_COLUMNS = ("reason", "needs hand grading", "late days", "late penalty")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of grades.csv, and why a person must look at it."""
+    """A row of grades.csv, why a person must look at it, and how long the submission ran."""
 
     values: dict[str, object]
     human: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def export(course: Course, roster: dict[str, str], deadlines: Path | None = None) -> list[Line]:
     """Write gradebook, feedback and grades.csv from the records; return the lines."""
     rules = read_deadlines(deadlines)
-    everything = list(records.every(course))
+    everything = _by_roster(course, roster)
     lines, penalties = [], {}
     graded = [record for record in everything if record["status"] == "graded"]
     for record, row in gradebook.enter(course, graded):
@@ -53,9 +56,23 @@ def export(course: Course, roster: dict[str, str], deadlines: Path | None = None
     return lines
 
 
+def _by_roster(course: Course, roster: dict[str, str]) -> list[dict]:
+    """All records; those under an id that the roster has replaced go, once there is one under the new id."""
+    everything = {(record["assignment"], record["student"]): record for record in records.every(course)}
+    for (name, old), record in list(everything.items()):
+        new = roster.get(old, old)
+        if new != old and (name, new) in everything:
+            gradebook.rename(course, name, old, new)
+            records.remove(course, name, old)
+            del everything[name, old]
+        elif new != old:
+            record["human"].append(f"graded before the roster called it {new}: grade it again")
+    return list(everything.values())
+
+
 def _line(record: dict, status: str, human: list[str] | tuple[str, ...] = (), **values: object) -> Line:
     return Line({"student": record["student"], "assignment": record["assignment"], "status": status, **values},
-                tuple(human))
+                tuple(human), record.get("run_seconds", 0.0))
 
 
 def _graded(record: dict, row: gradebook.Row, late: Lateness, score: float, penalty: float) -> Line:
@@ -97,11 +114,14 @@ def harmless(value: object) -> object:
 
 def summary(lines: list[Line], seconds: float) -> str:
     """What a person should know after grading."""
-    count: dict[str, int] = {}
-    for line in lines:
-        count[line.values["status"]] = count.get(line.values["status"], 0) + 1
+    count = Counter(line.values["status"] for line in lines)
     parts = ", ".join(f"{number} {status}" for status, number in sorted(count.items()))
-    told = [f"{len(lines)} submissions: {parts}; {seconds:.0f} s"]
+    told = [f"{len(lines) - count['missing']} submissions: {parts}; {seconds:.0f} s"]
+    slow = sorted((line for line in lines if line.seconds > SLOW), key=lambda line: -line.seconds)
+    if slow:
+        told.append(f"{len(slow)} ran for more than {SLOW:g} s: " + ", ".join(
+            f"{line.values['assignment']} {line.values['student']} {line.seconds:.0f} s" for line in slow[:10])
+            + (", ..." if len(slow) > 10 else ""))
     needy = [line for line in lines if line.human]
     if needy:
         told.append(f"{len(needy)} need a person:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import resource
@@ -26,9 +27,16 @@ MEMORY = 6144 * MIB  # of the process that reads a submission
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
+LONG = 30.0          # seconds after which the progress bar names a submission
+
+
 def grade(course: Course, place: Path, assignment: str | None, roster: dict[str, str], jobs: int,
-          regrade: bool) -> None:
-    """Bring the records of all submissions in a folder or zip up to date."""
+          regrade: bool, minutes: float = math.inf) -> int:
+    """Bring the records of all submissions in a folder or zip up to date.
+
+    After so many minutes no submission is begun any more. Returns how many were not.
+    """
+    until = time.monotonic() + 60 * minutes
     known = course.assignments()
     if assignment and assignment not in known:
         raise Refusal(f"ASSIGNMENT must be one of {', '.join(known)}, found {assignment!r}")
@@ -48,23 +56,27 @@ def grade(course: Course, place: Path, assignment: str | None, roster: dict[str,
             task = tasks[one.assignment]
             submission.grade(one, task, course, sandboxes[task.imports], key, regrade)
 
-        _run_all(found, work, course, jobs)
+        return _run_all(found, work, course, jobs, until)
 
 
-def _run_all(found: list[Submission], work: Callable[[Submission], None], course: Course, jobs: int) -> None:
+def _run_all(found: list[Submission], work: Callable[[Submission], None], course: Course, jobs: int,
+             until: float) -> int:
     """Keep `jobs` processes busy; a process that dies or does not end leaves a record that says so."""
     context = multiprocessing.get_context("fork")
     patience = course.limits.total + 6 * SECONDS
     waiting, running = list(reversed(found)), {}
     with tqdm(total=len(found), unit="submission", desc="grading") as bar:
-        while waiting or running:
-            while waiting and len(running) < jobs:
+        while running or (waiting and time.monotonic() < until):
+            while waiting and len(running) < jobs and time.monotonic() < until:
                 one = waiting.pop()
                 process = context.Process(target=_child, args=(work, one, os.getpid()))
                 process.start()
-                running[process.sentinel] = (process, one, time.monotonic() + patience)
+                running[process.sentinel] = (process, one, time.monotonic())
             ended = wait(list(running), timeout=1.0)
-            overdue = [mark for mark, (_, _, until) in running.items() if time.monotonic() > until]
+            at_work = {mark: time.monotonic() - began for mark, (_, _, began) in running.items()}
+            overdue = [mark for mark, seconds in at_work.items() if seconds > patience]
+            bar.set_postfix_str(", ".join(f"{running[mark][1].student} {seconds:.0f} s"
+                                          for mark, seconds in at_work.items() if seconds > LONG))
             for mark in {*ended, *overdue}:
                 process, one, _ = running.pop(mark)
                 process.kill()
@@ -74,6 +86,7 @@ def _run_all(found: list[Submission], work: Callable[[Submission], None], course
                     _failed(course, one, how)
                 process.close()
                 bar.update()
+    return len(waiting)
 
 
 def _child(work: Callable[[Submission], None], one: Submission, parent: int) -> None:

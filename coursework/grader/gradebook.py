@@ -82,6 +82,23 @@ def enter(course: Course, graded: list[dict]) -> Iterator[tuple[dict, Row]]:
     write_atomically(noted_path, json.dumps(noted))
 
 
+def rename(course: Course, assignment: str, old: str, new: str) -> None:
+    """Give a submission to another id, with all that people entered; remove it if that id has one already."""
+    with open_gradebook(course) as book:
+        try:
+            submission = book.find_submission(assignment, old)
+        except MissingEntry:
+            return
+        student = book.update_or_create_student(new)
+        if any(other.name == assignment for other in student.submissions):
+            book.remove_submission(assignment, old)
+        else:
+            submission.student = student
+        book.db.commit()
+        if not book.find_student(old).submissions:
+            book.remove_student(old)
+
+
 def _enter_scores(submission, record: dict, changed: bool) -> None:
     notebook = submission.notebooks[0]
     grades = {grade.name: grade for grade in notebook.grades}

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,13 @@ def load(course: Course, assignment: str, student: str) -> dict | None:
 
 def save(course: Course, record: dict) -> None:
     write_atomically(path_of(course, record["assignment"], record["student"]), json.dumps(record))
+
+
+def remove(course: Course, assignment: str, student: str) -> None:
+    """Remove a record and the pages made from it."""
+    (course.state / "feedback" / student / f"{assignment}.html").unlink(missing_ok=True)
+    shutil.rmtree(course.state / "autograded" / student / assignment, ignore_errors=True)
+    path_of(course, assignment, student).unlink(missing_ok=True)
 
 
 def every(course: Course) -> Iterator[dict]:
