@@ -124,7 +124,7 @@ def _cell(content: dict, name: str) -> dict:
 def _duplicated(content: dict) -> None:
     number = content["cells"].index(_cell(content, "hw1-q2"))
     first = copy.deepcopy(content["cells"][number])
-    first["source"] = "def q2(W1, W2, W3, beta):\n    return {}"
+    first["source"] = "def q2(W1, W2, W3, beta):\n    return {}\n\ncheck('hw1-q2', q2, STUDENT)"
     content["cells"][number:number] = [first, copy.deepcopy(_cell(content, "hw1-q3-check"))]
 
 
@@ -229,7 +229,9 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
     patch = ("import numpy as np, dualkit.coursework as c, dualkit.coursework._questions as q, json\n"
              "np.allclose = lambda *a, **k: True\nnp.linalg.norm = lambda *a, **k: 0.0\n"
              "c.verdict = q.verdict = lambda *a: 1\nq.Verdict.fraction = 1.0\n")
-    forge = ("import os, json\nfolder = os.environ['DUALKIT_GRADING'] + '/answers/'\n"
+    answers = "/student/.grading/answers/"
+    unasked = "ask = check\ncheck = lambda name, *rest: name == 'hw1-q4' or ask(name, *rest)"
+    forge = (f"import os, json\nfolder = {answers!r}\ncheck = print\n"
              "for name in ('hw1-q3', 'hw1-q4', '../../../../etc/x'):\n    try:\n"
              "        open(folder + name + '.json', 'w').write(json.dumps([{'fraction': 1, 'values': {}}] * 3))\n"
              "    except OSError as error:\n        print(error)\n"
@@ -239,9 +241,9 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
              "    except OSError:\n        pass")
     end = ("import os\nfor number in range(3, 30):\n    try:\n        os.write(number, b'{\"end\": true}\\n')\n"
            "    except OSError:\n        pass")
-    link = ("import os\nfolder = os.environ['DUALKIT_GRADING'] + '/answers/'\n"
+    link = (f"import os\nfolder = {answers!r}\n"
             f"os.symlink({str(state / 'secret')!r}, folder + 'hw1-q3.json')\n"
-            "os.mkfifo(folder + 'hw1-q4.json')")
+            "os.mkfifo(folder + 'hw1-q4.json')\n" + unasked)
     silence = ("ip = get_ipython()\nip.ast_transformers.clear()\n"
                "ip.run_cell = lambda *a, **k: type('R', (), {'error_before_exec': None, 'error_in_exec': None})()\n"
                "import dualkit.coursework\ncheck = dualkit.coursework.check = lambda *a: print('100 %')")
@@ -279,15 +281,14 @@ def hostile(state: Path, port: int, victim: str) -> dict[str, dict[str, bytes]]:
     shown = "def q3(H, V, s):\n    raise ValueError('<script>alert(1)</script>')"
     nest = ("def q3(H, V, s):\n    deep = []\n    for k in range(900):\n        deep = [deep]\n"
             "    return {'s': [*deep, 10 ** 400]}\n"
-            "import os\nwith open(os.environ['DUALKIT_GRADING'] + '/answers/hw1-q4.json', 'w') as file:\n"
-            "    file.write('[' * 1_000_000)")
+            f"with open('{answers}hw1-q4.json', 'w') as file:\n    file.write('[' * 1_000_000)\n" + unasked)
     huge = "import numpy as np\ndef q3(H, V, s):\n    return {'s': np.zeros(3_000_000)}"
     odd = ("import numpy as np\ndef q3(H, V, s):\n    return {'s': ['a', None, {}, np.inf]}\n"
            "def q4(X, y, beta, leak):\n"
            "    return {'U': np.full((2, 3), 1e50), 'w': np.full(3, -1e50), 'c': 1e50, 'lam': 0 * y}")
     pickled = ("import pickle, os\nclass Evil:\n    def __reduce__(self):\n        return os.system, ('id',)\n"
                "def q3(H, V, s):\n    return Evil()\n"
-               "open(os.environ['DUALKIT_GRADING'] + '/answers/hw1-q4.json', 'wb').write(pickle.dumps(Evil()))")
+               f"open('{answers}hw1-q4.json', 'wb').write(pickle.dumps(Evil()))\n" + unasked)
     cells = {
         "patches": good(answers={"q3": patch + wrong}), "forges": notebook({"q3": wrong}, first=forge),
         "ends-early": notebook(first=end), "links": good(first=link), "silences": good(before={"hw1-q1": silence}),

@@ -360,9 +360,10 @@ def test_answers_are_recorded_where_no_question_is(tmp_path, monkeypatch, capsys
     def answer(x, c):
         if x.sum() < 0:
             raise RuntimeError("negative")
-        return {"y": x / 2, "c": c}
+        return {"y": x / 2, "c": c, "log": {(1, 2): 3, "solver": print}}
 
-    for function, said in ((answer, [{"values": {"y": [0.5, 1.0], "c": 3.0}}, {"error": "RuntimeError: negative"}]),
+    values = {"y": [0.5, 1.0], "c": 3.0, "log": {"solver": "builtin_function_or_method"}}
+    for function, said in ((answer, [{"values": values}, {"error": "RuntimeError: negative"}]),
                            (None, [{"error": "TypeError: 'NoneType' object is not callable"}] * 2)):
         assert inside.check("toy", function, "whoever") is None
         assert capsys.readouterr().out == "toy: answers recorded\n"
@@ -399,7 +400,7 @@ def test_unknown_machine_is_refused(monkeypatch):
     (["--share-net"], "open a connection"), (["--ro-bind", "/etc", "/etc"], "read a file outside"),
     (["--bind", "HERE", "/lib"], "write outside"), (["--proc", "/proc"], "see other processes"),
     (["--clearenv", "--setenv", "TOKEN", "x"], "see the environment"),
-    (None, "import what is not allowed")])
+    (None, "import what is not allowed"), ([], "import what is not allowed")])
 def test_a_hole_in_the_sandbox_is_noticed(tmp_path, monkeypatch, hole, noticed):
     course = Course(state=tmp_path)
     whole = sandbox.Sandbox.walls
@@ -412,7 +413,7 @@ def test_a_hole_in_the_sandbox_is_noticed(tmp_path, monkeypatch, hole, noticed):
         return [*words[:place], *(str(tmp_path) if word == "HERE" else word for word in hole), *words[place:]]
 
     monkeypatch.setattr(sandbox.Sandbox, "walls", walls)
-    for name in ("empty", "code"):
+    for name in ("empty", "code/env/dualkit/coursework"):
         (tmp_path / "runtime" / name).mkdir(parents=True)
     with pytest.raises(Refusal, match=f"nothing is graded: the sandbox is not tight, .*{noticed}"):
         sandbox.prove(sandbox.Sandbox(("numpy",), tmp_path / "runtime", Limits()), course)
@@ -441,3 +442,5 @@ def test_every_assignment_fits_the_grader(name):
         data = json.loads(json.dumps(instances.as_data(drawn), allow_nan=False))
         for one, back in zip(drawn, data, strict=True):
             assert all(np.array_equal(value, back[key]) for key, value in one.items())
+    if hole == []:  # byte code of the checks is left
+        (tmp_path / "runtime" / "code" / "env" / "dualkit" / "coursework" / "hw1.cpython-311.pyc").touch()

@@ -64,6 +64,9 @@ def batch(tmp_path_factory):
         students["replays"] = {"hw1.ipynb": text(notebook({"q2": replayed("ada")}))}
         students["hardcodes"] = {"hw1.ipynb": text(notebook({"q2": replayed("hardcodes")}))}
         lay_out(folder, students)
+        stale = state / "runtime" / "code" / "env" / "dualkit" / "coursework"  # as earlier versions left it
+        stale.mkdir(parents=True)
+        (stale / "hw1.cpython-311.pyc").touch()
         instances.secret(Course(state=state))
         (state / "secret").write_bytes(bytes(range(32)))  # the same instances in every run of this test
         (folder / "linked" / "hw1").mkdir(parents=True)

@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 
+import nbformat
 import numpy as np
 import pytest
 from course_class import ROOT, good, text, zipped
@@ -148,6 +149,19 @@ def test_messages_of_any_form_are_taken():
 
 
 def answer_of(program: bytes, number: int, argument: int = 0) -> int:
+def test_an_answer_to_the_check_cell_replaces_that_of_a_draft():
+    class Said:
+        def messages(self, deadline):
+            for number in (0, 1, 2):
+                yield from ({"start": number}, {"answer": "hw1-q1", "text": str(number)}, {"done": number})
+
+    cells = dict(enumerate(nbformat.v4.new_code_cell() for _ in range(3)))
+    cells[1].metadata["nbgrader"] = {"grade": True, "solution": False, "grade_id": "hw1-q1-check"}
+    found = execute.Execution()
+    execute._listen(Said(), found, 1e18, 1.0, {"hw1-q1": []}, cells)
+    assert found.answers == {"hw1-q1": "1"}
+
+
     """What a filter says to a system call on x86_64."""
     data, place, found = struct.pack("<IIQ6Q", number, 0xC000003E, 0, argument, *[0] * 5), 0, 0
     lines = list(struct.iter_unpack("=HBBI", program))

@@ -12,6 +12,7 @@ job = json.load(sys.stdin)
 MORE = {"scipy": ["optimize", "linalg", "sparse", "sparse.linalg", "special", "stats", "interpolate", "integrate",
                   "spatial", "signal"],
         "matplotlib": ["pyplot"], "numpy": ["linalg", "random", "polynomial"]}
+shutil.rmtree("/cache/env/dualkit", ignore_errors=True)  # may hold what an earlier version showed: the checks
 shell = importlib.import_module("runner").make_shell()
 shell.run_cell("1 / 0")
 for name in ["dualkit", "dualkit.coursework", *job["imports"]]:

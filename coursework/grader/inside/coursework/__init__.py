@@ -32,12 +32,14 @@ def check(question, function, student):
     for arguments in _given(question):
         try:
             values = function(**{name: np.asarray(v, dtype=np.float64) for name, v in arguments.items()})
-            answers.append({"values": {str(name): np.asarray(v).tolist() for name, v in dict(values).items()}})
+            values = {str(name): np.asarray(v).tolist() for name, v in dict(values).items()}
+            # What JSON cannot hold becomes the name of its type: no number, as the judge says where it counts.
+            answers.append(json.dumps({"values": values}, default=lambda v: type(v).__name__, skipkeys=True))
         except Exception as error:  # one instance that fails must not cost the others
-            answers.append({"error": f"{type(error).__name__}: {error}"[:300]})
+            answers.append(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}))
     os.makedirs(f"{FOLDER}/answers", exist_ok=True)
     with open(f"{FOLDER}/answers/{question}.json", "w") as file:
-        json.dump(answers, file)
+        file.write(f"[{', '.join(answers)}]")
     print(f"{question}: answers recorded")
 
 
