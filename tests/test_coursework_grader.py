@@ -122,6 +122,9 @@ def test_roster_gives_each_student_one_id(tmp_path):
         (folder / name).write_text("{}")
     assert set(collected(folder, roster=aliases)) == {("al", "hw1"), ("al", "hw2"), ("al", "project")}
     roster.write_text("id,name\n1,2\n")
+    roster.write_text("student,canvas\n ,123\n,124\n")
+    with pytest.raises(Refusal, match="the row with ' ' has no student"):
+        collect.read_roster(roster)
     with pytest.raises(Refusal, match="column `student`"):
         collect.read_roster(roster)
 
@@ -135,7 +138,7 @@ def test_what_cannot_be_placed_is_asked_for(tmp_path):
         collected(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("entry", ["/etc/hw1.ipynb", "../hw1.ipynb", "..\\hw1.ipynb", "C:\\hw1.ipynb"])
+@pytest.mark.parametrize("entry", ["/etc/hw1.ipynb", "../hw1.ipynb", "..\\hw1.ipynb", "C:\\hw1.ipynb", "."])
 def test_archives_that_lead_outside_are_refused(tmp_path, entry):
     (tmp_path / "in.zip").write_bytes(zipped({entry: b"{}"}))
     with pytest.raises(preflight.Unreadable, match="leads out of it"):
@@ -156,6 +159,23 @@ def test_a_bad_entry_of_the_platforms_zip_is_its_owners_affair(tmp_path):
 
 
 def test_names_that_make_one_id_are_said(tmp_path):
+@pytest.mark.parametrize(("file", "names", "expected"), [
+    ("hw1_ada.ipynb.zip", ["hw1_ada.ipynb"], ["ada"]), ("in.zip", ["in/ada/hw1.ipynb", "in"], ["ada", "in"]),
+    ("in.zip", ["eve_1_2_x\n.ipynb", "ada\\", "ada\\hw1.ipynb"], ["ada", "eve-1"]),
+    ("in.zip", ["\U0001f130da/hw1.ipynb"], ["ada"])])
+def test_odd_names_in_a_zip_have_their_owner(tmp_path, file, names, expected):
+    (tmp_path / file).write_bytes(zipped(dict.fromkeys(names, b"{}")))
+    assert [student for student, _ in collected(tmp_path / file, "hw1")] == expected
+
+
+@pytest.mark.parametrize(("whole", "broken", "said"), [
+    (b"PK\x01\x02", b"PK\x01\x03", "in.zip cannot be unpacked"), (b"ada/", b"\0da/", "does not tell whose it is")])
+def test_a_broken_zip_of_the_platform_is_refused(tmp_path, whole, broken, said):
+    (tmp_path / "in.zip").write_bytes(zipped({"ada/hw1.ipynb": b"{}"}).replace(whole, broken))
+    with pytest.raises(Refusal, match=said):
+        collected(tmp_path / "in.zip")
+
+
     for name in ("Ada L.", "ada-l", "grace"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "hw1.ipynb").write_text("{}")
@@ -163,6 +183,10 @@ def test_names_that_make_one_id_are_said(tmp_path):
     assert other.problem == ""
     assert one.problem.startswith("'Ada L.', 'ada-l' make one id, ada-l; a roster can tell them apart")
     roster = {collect.identifier("grace"): "hopper"}
+    (tmp_path / "flat.zip").write_bytes(zipped({"hw1_Ada.ipynb": b"{}", "hw1_ada.ipynb": b"{}"}))
+    one, = collect.collect(tmp_path / "flat.zip", "hw1", KNOWN, {})
+    assert one.problem.startswith("'Ada', 'ada' make one id, ada")
+    (tmp_path / "flat.zip").unlink()
     assert [one.student for one in collect.collect(tmp_path, "hw1", KNOWN, roster)] == ["ada-l", "hopper"]
 
 

@@ -24,8 +24,9 @@ LARGEST = 200 * MIB       # one file
 LARGEST_ZIP = 100 * MIB   # the zip of one student
 MOST_FILES = 20_000
 LONGEST = 100             # bytes of a student's id
-MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?(?P<file>.*)")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<number>\d+)_\d+_(?P<file>.+)", re.IGNORECASE)
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?(?P<file>.*)",
+                    re.DOTALL)
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<number>\d+)_\d+_(?P<file>.+)", re.IGNORECASE | re.DOTALL)
 JUNK = {"__MACOSX", ".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)  # browsers append the second
 # What the zip module raises for archives that somebody broke.
@@ -97,12 +98,13 @@ def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, str]]:
     if len(entries) > MOST_FILES:
         raise Unreadable(f"the zip holds {len(entries)} files")
     for entry in entries:
-        name, problem = entry.filename, ""
-        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
-            problem = f"the zip holds a path that leads out of it, {name[:200]!r}"
+        name, problem = entry.filename.replace("\\", "/"), ""
+        parts, folder = PurePosixPath(name).parts, name.endswith("/")
+        if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts or not (parts or folder):
+            problem = f"the zip holds a path that leads out of it, {entry.filename[:200]!r}"
         elif stat.S_ISLNK(entry.external_attr >> 16):
-            problem = f"the zip holds a link, {name[:200]!r}"
-        if not entry.is_dir() and not JUNK & set(PurePosixPath(name).parts):
+            problem = f"the zip holds a link, {entry.filename[:200]!r}"
+        if (problem or not folder) and not JUNK & set(parts):
             yield entry, problem
 
 
@@ -135,7 +137,7 @@ def plain_name(name: str) -> str:
 def identifier(text: str) -> str:
     """A student's id as it is used everywhere: lower case, safe as a file name and in a spreadsheet."""
     # macOS writes letters and their accents apart; without the first step Zoe and Zoë would be one student.
-    whole = unicodedata.normalize("NFKC", text.strip().lower())
+    whole = unicodedata.normalize("NFKC", text).strip().lower()
     name = re.sub(r"[^\w.@+]+", "-", whole).strip("-.@+")
     if name and len(name.encode()) <= LONGEST:
         return name
@@ -155,7 +157,9 @@ def read_roster(path: Path | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in rows:
         for alias in filter(None, (row[column] for column in row if column)):
-            who = identifier(row["student"] or "")
+            if not (row["student"] or "").strip():
+                raise Refusal(f"{path.name}: the row with {alias!r} has no student")
+            who = identifier(row["student"])
             if found.setdefault(identifier(alias), who) != who:
                 raise Refusal(f"{path.name}: {alias!r} stands for two students, "
                               f"{found[identifier(alias)]} and {who}")
@@ -163,7 +167,10 @@ def read_roster(path: Path | None) -> dict[str, str]:
 
 
 def collect(place: Path, assignment: str | None, known: list[str], roster: dict[str, str]) -> list[Submission]:
-    """Return the submissions in a folder or zip, sorted by assignment and student."""
+    """Return the submissions in a folder or zip, sorted by assignment and student.
+
+    The roster learns the ids that its students had without it, so that export can move what was graded then.
+    """
     found: dict[tuple[str, str], Submission] = {}
     for parts, file, problem in _walk(place):
         student, called, late, rest = _owner(parts, known, roster)
@@ -198,16 +205,16 @@ def _walk(place: Path) -> Iterator[tuple[tuple[str, ...], File | None, str]]:
                 parts = path.relative_to(place).parts
                 yield (parts, None, f"{name} is a link") if path.is_symlink() else (parts, File(name, path), "")
     elif zipfile.is_zipfile(place):
-        with zipfile.ZipFile(place) as archive:
-            try:
+        try:
+            with zipfile.ZipFile(place) as archive:
                 entries = list(_entries(archive))
-            except Unreadable as error:
-                raise Refusal(f"{place.name}: {error}") from None
+        except (Unreadable, *BROKEN) as error:
+            raise Refusal(f"{place.name} cannot be unpacked: {error}") from None
         parts = [PurePosixPath(entry.filename.replace("\\", "/")).parts or ("/",) for entry, _ in entries]
         wrapped = len({p[0] for p in parts}) == 1 and parts[0][0] in (place.stem, "submissions", "submitted")
         for one, (entry, problem) in zip(parts, entries, strict=True):
-            whose = one[wrapped:]
-            if problem and (not whose or whose[0] in ("/", "//", "..") or ":" in whose[0]):
+            whose = one[wrapped:] or one
+            if problem and (whose[0] in ("/", "//", "..") or ":" in whose[0]):
                 raise Refusal(f"{place.name}: {problem}, and does not tell whose it is; take it out of the zip")
             yield whose, None if problem else File(one[-1], place, entry.filename), problem
     else:
@@ -224,13 +231,16 @@ def _owner(parts: tuple[str, ...], known: list[str],
             name, number = match["name"], match["number"]
             rest = (match["file"], *parts[1:]) if match["file"] else parts[1:]
             by_roster = roster.get(identifier(number)) or roster.get(identifier(name))
-            called = by_roster or f"{name}-{number}"
+            called = f"{name}-{number}"
+            if by_roster:
+                roster.setdefault(identifier(called), by_roster)
+                called = by_roster
             return identifier(called), called, bool(match.groupdict().get("late")), rest or parts
     if len(parts) > 1:
         who, rest = parts[0], parts[1:]
     else:
         stem = COUNTER.sub("", parts[0].split(".")[0]) or parts[0]
-        who = re.sub(rf"[ _-]*(?<![a-z0-9])({'|'.join(known)})(?!\d)[ _-]*", "", stem.lower()) or stem
+        who = re.sub(rf"[ _-]*(?<![a-z0-9])({'|'.join(known)})(?!\d)[ _-]*", "", stem, flags=re.IGNORECASE) or stem
         rest = parts
     called = roster.get(identifier(who), who)
     return identifier(called), called, False, rest
