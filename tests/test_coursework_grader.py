@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -121,10 +122,10 @@ def test_roster_gives_each_student_one_id(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
     assert set(collected(folder, roster=aliases)) == {("al", "hw1"), ("al", "hw2"), ("al", "project")}
-    roster.write_text("id,name\n1,2\n")
     roster.write_text("student,canvas\n ,123\n,124\n")
     with pytest.raises(Refusal, match="the row with ' ' has no student"):
         collect.read_roster(roster)
+    roster.write_text("id,name\n1,2\n")
     with pytest.raises(Refusal, match="column `student`"):
         collect.read_roster(roster)
 
@@ -158,7 +159,6 @@ def test_a_bad_entry_of_the_platforms_zip_is_its_owners_affair(tmp_path):
     assert [file.name for file in (*eve.files, *mallory.files)] == ["notes.txt"]
 
 
-def test_names_that_make_one_id_are_said(tmp_path):
 @pytest.mark.parametrize(("file", "names", "expected"), [
     ("hw1_ada.ipynb.zip", ["hw1_ada.ipynb"], ["ada"]), ("in.zip", ["in/ada/hw1.ipynb", "in"], ["ada", "in"]),
     ("in.zip", ["eve_1_2_x\n.ipynb", "ada\\", "ada\\hw1.ipynb"], ["ada", "eve-1"]),
@@ -176,17 +176,18 @@ def test_a_broken_zip_of_the_platform_is_refused(tmp_path, whole, broken, said):
         collected(tmp_path / "in.zip")
 
 
+def test_names_that_make_one_id_are_said(tmp_path):
     for name in ("Ada L.", "ada-l", "grace"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "hw1.ipynb").write_text("{}")
     one, other = collect.collect(tmp_path, "hw1", KNOWN, {})
     assert other.problem == ""
     assert one.problem.startswith("'Ada L.', 'ada-l' make one id, ada-l; a roster can tell them apart")
-    roster = {collect.identifier("grace"): "hopper"}
     (tmp_path / "flat.zip").write_bytes(zipped({"hw1_Ada.ipynb": b"{}", "hw1_ada.ipynb": b"{}"}))
     one, = collect.collect(tmp_path / "flat.zip", "hw1", KNOWN, {})
     assert one.problem.startswith("'Ada', 'ada' make one id, ada")
     (tmp_path / "flat.zip").unlink()
+    roster = {collect.identifier("grace"): "hopper"}
     assert [one.student for one in collect.collect(tmp_path, "hw1", KNOWN, roster)] == ["ada-l", "hopper"]
 
 
@@ -292,8 +293,15 @@ def test_record_is_whole_or_absent(tmp_path, monkeypatch):
 
 def test_two_graders_do_not_share_a_folder(tmp_path):
     course = Course(state=tmp_path)
-    with records.only_one(course), pytest.raises(Refusal, match="another grader"), records.only_one(course):
-        pass
+    part = tmp_path / "records" / "hw1" / ".a.part"
+    part.parent.mkdir(parents=True)
+    with records.only_one(course):
+        part.touch()  # the first one is writing
+        with pytest.raises(Refusal, match="another grader"), records.only_one(course):
+            pass
+        assert part.exists()
+    with records.only_one(course):
+        assert not part.exists()
 
 
 # --- judging --------------------------------------------------------------------------------------
@@ -330,8 +338,10 @@ def test_a_batch_ends_in_time_and_says_who_is_slow(tmp_path):
         time.sleep(0.4)
         records.save(course, {"assignment": "hw1", "student": one.student})
     left = grade._run_all(found, work, course, 2, time.monotonic() + 0.5)
-    done = [record["student"] for record in records.every(course)]
-    assert 0 < left < 6 and done == [f"s{k}" for k in range(6 - left)]
+    said = {record["student"]: record.get("reason") for record in records.every(course)}
+    assert 0 < left < 6
+    assert said == {f"s{k}": None if k < 6 - left else "it was not begun in the time that the grader had"
+                    for k in range(6)}
     told = {"ada": ("graded", 3.0), "eve": ("graded", 240.0), "kay": ("missing", 0.0), "lea": ("graded", 91.0)}
     lines = [export.Line({"assignment": "hw1", "student": who, "status": status}, (), seconds)
              for who, (status, seconds) in told.items()]
@@ -350,24 +360,55 @@ def graded(course, student, key, score=15.0):
 
 
 def test_a_roster_that_comes_later_renames_and_keeps_what_people_entered(tmp_path):
-    course, roster = Course(state=tmp_path), {"ada": "ada", "lovelace-77": "ada"}
+    course, roster, place = Course(state=tmp_path), {"ada": "ada", "77": "ada"}, tmp_path / "in"
+    place.mkdir()
+    (place / "lovelace_77_5_hw1.ipynb").write_text("{}")
+    assert [list(collected(place, roster=names)) for names in ({}, roster)] == [
+        [("lovelace-77", "hw1")], [("ada", "hw1")]]
     graded(course, "lovelace-77", "old")
     assert [line.values["student"] for line in export.export(course, {})] == ["lovelace-77"]
     with gradebook.open_gradebook(course) as book:
-        grade = book.find_grade("hw1-p1", "hw1", "hw1", "lovelace-77")
-        grade.manual_score, grade.needs_manual_grade = 17.5, False
+        proof = book.find_grade("hw1-p1", "hw1", "hw1", "lovelace-77")
+        proof.manual_score, proof.needs_manual_grade = 17.5, False
         book.db.commit()
-    line, = (line for line in export.export(course, roster) if line.values["status"] != "missing")
+    grade._note(course, collect.Submission("ada", "hw1"), "the grader failed on it", [])
+    _, line = export.export(course, roster)
+    assert (line.values["student"], line.values["score"]) == ("lovelace-77", "77.5")
     assert line.human == ("graded before the roster called it ada: grade it again",)
     graded(course, "ada", "new", 10.0)
     for _ in range(2):
         line, = export.export(course, roster)
         assert (line.values["student"], line.values["score"]) == ("ada", "57.5")
+    graded(course, "lovelace-77", "old")  # the roster was forgotten once
+    export.export(course, {})
+    with gradebook.open_gradebook(course) as book:
+        assert book.find_grade("hw1-p1", "hw1", "hw1", "lovelace-77").needs_manual_grade
+        book.find_grade("hw1-q1-check", "hw1", "hw1", "lovelace-77").manual_score = 20.0
+        book.find_grade("hw1-p1", "hw1", "hw1", "lovelace-77").manual_score = 1.0
+        book.db.commit()
+    line, = export.export(course, roster)
+    assert line.values["score"] == "67.5"
     assert [path.name for path in (tmp_path / "records" / "hw1").iterdir()] == ["ada.json"]
     assert not list(tmp_path.glob("feedback/lovelace-77/*")) and not list(tmp_path.glob("autograded/lovelace-77/*"))
     with gradebook.open_gradebook(course) as book:
         assert [student.id for student in book.students] == ["ada"]
         assert book.find_grade("hw1-p1", "hw1", "hw1", "ada").needs_manual_grade  # the work behind it changed
+
+
+def test_a_question_that_comes_later_has_its_place_in_the_gradebook(tmp_path):
+    course = Course(root=tmp_path, state=tmp_path / "state")
+    book = nbformat.read(RELEASE, as_version=4)
+    course.release("hw1").parent.mkdir(parents=True)
+    nbformat.write(book, course.release("hw1"))
+    graded(course, "ada", "old")
+    record = records.load(course, "hw1", "ada")
+    list(gradebook.enter(course, [record]))
+    book.cells.append(copy.deepcopy(next(cell for cell in book.cells if cell.id == "hw1-p1")))
+    book.cells[-1].id = book.cells[-1].metadata.nbgrader.grade_id = "hw1-p2"
+    nbformat.write(book, course.release("hw1"))
+    record["questions"]["hw1-p2"] = record["questions"]["hw1-p1"]
+    (_, row), = gradebook.enter(course, [record])
+    assert (row.scores["hw1-q4"], row.scores["hw1-p2"]) == (15.0, None)
 
 
 # --- the sandbox: what stands in for dualkit.coursework ---
@@ -439,6 +480,8 @@ def test_a_hole_in_the_sandbox_is_noticed(tmp_path, monkeypatch, hole, noticed):
     monkeypatch.setattr(sandbox.Sandbox, "walls", walls)
     for name in ("empty", "code/env/dualkit/coursework"):
         (tmp_path / "runtime" / name).mkdir(parents=True)
+    if hole == []:  # byte code of the checks is left
+        (tmp_path / "runtime" / "code" / "env" / "dualkit" / "coursework" / "hw1.cpython-311.pyc").touch()
     with pytest.raises(Refusal, match=f"nothing is graded: the sandbox is not tight, .*{noticed}"):
         sandbox.prove(sandbox.Sandbox(("numpy",), tmp_path / "runtime", Limits()), course)
 
@@ -466,5 +509,3 @@ def test_every_assignment_fits_the_grader(name):
         data = json.loads(json.dumps(instances.as_data(drawn), allow_nan=False))
         for one, back in zip(drawn, data, strict=True):
             assert all(np.array_equal(value, back[key]) for key, value in one.items())
-    if hole == []:  # byte code of the checks is left
-        (tmp_path / "runtime" / "code" / "env" / "dualkit" / "coursework" / "hw1.cpython-311.pyc").touch()

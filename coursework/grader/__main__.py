@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from coursework.grader.collect import read_roster
+from coursework.grader.records import only_one
 from coursework.grader.settings import Course, Refusal
 
 
@@ -57,7 +58,8 @@ def run(options: argparse.Namespace) -> None:
         left = grade(replace(course, limits=limits), options.submissions, options.assignment, roster,
                      max(1, options.jobs), options.regrade, options.minutes)
     from coursework.grader.export import export, summary
-    lines = export(course, roster, options.deadlines or course.state / "deadlines.ini")
+    with only_one(course):
+        lines = export(course, roster, options.deadlines or course.state / "deadlines.ini")
     print(summary(lines, time.monotonic() - began))
     if left:
         print(f"{left} were not begun within {options.minutes:g} minutes: give the command again")

@@ -61,7 +61,7 @@ def _by_roster(course: Course, roster: dict[str, str]) -> list[dict]:
     everything = {(record["assignment"], record["student"]): record for record in records.every(course)}
     for (name, old), record in list(everything.items()):
         new = roster.get(old, old)
-        if new != old and (name, new) in everything:
+        if new != old and not everything.get((name, new), {"retry": True}).get("retry"):
             gradebook.rename(course, name, old, new)
             records.remove(course, name, old)
             del everything[name, old]

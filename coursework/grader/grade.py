@@ -83,9 +83,11 @@ def _run_all(found: list[Submission], work: Callable[[Submission], None], course
                 process.join()
                 if process.exitcode != 0 or mark not in ended:
                     how = f"exit status {process.exitcode}" if mark in ended else "it did not end"
-                    _failed(course, one, how)
+                    _note(course, one, f"the grader failed on it ({how})", ["grade again"])
                 process.close()
                 bar.update()
+    for one in waiting:  # else a roster would call them missing
+        _note(course, one, "it was not begun in the time that the grader had", [])
     return len(waiting)
 
 
@@ -98,11 +100,11 @@ def _child(work: Callable[[Submission], None], one: Submission, parent: int) -> 
     work(one)
 
 
-def _failed(course: Course, one: Submission, how: str) -> None:
-    """Record that the grader itself failed, unless the grade was already written."""
+def _note(course: Course, one: Submission, reason: str, human: list[str]) -> None:
+    """Record why the grader did not grade it this time, unless the grade was already written."""
     old = records.load(course, one.assignment, one.student)
     if old is None or old.get("retry"):
         records.save(course, {
             "assignment": one.assignment, "student": one.student, "status": "not graded", "key": "", "retry": True,
-            "reason": f"the grader failed on it ({how})", "human": ["grade again"], "notes": [], "questions": {},
-            "late": one.late, "handed_in": "", "graded_at": "", "file": "", "notebook": None})
+            "reason": reason, "human": human, "notes": [], "questions": {}, "late": one.late, "handed_in": "",
+            "graded_at": "", "file": "", "notebook": None})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Comment, Grade, Gradebook, MissingEntry
 
 from coursework.grader.records import write_atomically
 from coursework.grader.settings import Course
@@ -73,6 +73,9 @@ def enter(course: Course, graded: list[dict]) -> Iterator[tuple[dict, Row]]:
                 book.update_or_create_student(student)
                 with book.db.no_autoflush:  # nbgrader's own use of its session warns otherwise
                     submission = book.add_submission(name, student)
+                noted.pop(f"{name}/{student}", None)  # of one that is gone
+            _complete(submission.notebooks[0])
+            book.db.flush()
             mark = f"{name}/{student}"
             changed = noted.get(mark) != record["key"]
             _enter_scores(submission, record, changed)
@@ -83,20 +86,42 @@ def enter(course: Course, graded: list[dict]) -> Iterator[tuple[dict, Row]]:
 
 
 def rename(course: Course, assignment: str, old: str, new: str) -> None:
-    """Give a submission to another id, with all that people entered; remove it if that id has one already."""
+    """Give a submission to another id, with all that people entered; if that id has one, it takes what it lacks."""
     with open_gradebook(course) as book:
         try:
             submission = book.find_submission(assignment, old)
         except MissingEntry:
             return
         student = book.update_or_create_student(new)
-        if any(other.name == assignment for other in student.submissions):
+        there = [other for other in student.submissions if other.name == assignment]
+        if there:
+            _hand_over(submission, there[0])
             book.remove_submission(assignment, old)
         else:
             submission.student = student
         book.db.commit()
         if not book.find_student(old).submissions:
             book.remove_student(old)
+
+
+def _hand_over(old, new) -> None:
+    """Copy what people entered and the new one does not have; formgrader asks for such a score once more."""
+    for notebook in old.notebooks:  # none if its removal was cut off
+        for kind, what in (("grades", "manual_score"), ("grades", "extra_credit"), ("comments", "manual_comment")):
+            there = {cell.name: cell for cell in getattr(new.notebooks[0], kind)}
+            for cell in getattr(notebook, kind):
+                if cell.name in there and getattr(there[cell.name], what) is None is not getattr(cell, what):
+                    setattr(there[cell.name], what, getattr(cell, what))
+                    if kind == "grades":
+                        there[cell.name].needs_manual_grade = True
+
+
+def _complete(notebook) -> None:
+    """Give a submission the cells that its assignment got since."""
+    for kind, cells, there in ((Grade, notebook.notebook.grade_cells, notebook.grades),
+                               (Comment, notebook.notebook.solution_cells, notebook.comments)):
+        for number in {cell.id for cell in cells} - {cell.cell_id for cell in there}:
+            there.append(kind(cell_id=number))
 
 
 def _enter_scores(submission, record: dict, changed: bool) -> None:

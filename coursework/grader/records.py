@@ -69,11 +69,11 @@ def every(course: Course) -> Iterator[dict]:
 @contextlib.contextmanager
 def only_one(course: Course) -> Iterator[None]:
     """Hold the lock of the state folder; Refusal if another grader has it."""
-    for leftover in course.private().glob("records/*/.*.part"):
-        leftover.unlink(missing_ok=True)
-    with open(course.state / "lock", "w") as file:
+    with open(course.private() / "lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Refusal("another grader is at work in this folder; wait until it ends") from None
+        for leftover in course.state.glob("records/*/.*.part"):  # only now: the other one may be writing
+            leftover.unlink(missing_ok=True)
         yield
