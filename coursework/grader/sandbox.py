@@ -176,9 +176,10 @@ def prove(sandbox: Sandbox, course: Course) -> None:
     """Try to break out, as a student's code could; Refusal if anything succeeds."""
     canary = course.private() / "canary"
     canary.write_text(secrets.token_hex())
-    with socket.create_server(("127.0.0.1", 0)) as server, \
-            subprocess.Popen(["sleep", "600"], env={}) as neighbour:
-        job = {"canary": str(canary), "port": server.getsockname()[1], "neighbour": neighbour.pid,
+    with socket.socket(socket.AF_UNIX) as server, subprocess.Popen(["sleep", "600"], env={}) as neighbour:
+        server.bind("")  # the kernel finds a name
+        server.listen()
+        job = {"canary": str(canary), "plug": server.getsockname()[1:].decode(), "neighbour": neighbour.pid,
                "memory": sandbox.limits.memory, "scratch": sandbox.limits.scratch,
                "environment": sorted(ENVIRONMENT),
                "imports": list(sandbox.imports), "self": os.getpid(), "roots": [str(Path.home()), str(course.root)]}
