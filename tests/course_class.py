@@ -34,12 +34,13 @@ def solve_q1(X, lam, c):
     bounds = [(0, None)] * (2 * d)
     runs = [minimize(lambda v: -g @ (v[:d] - v[d:]), start, bounds=bounds, constraints=inside, **precise)
             for start in (0.3 * np.maximum([*g, *-g], 0), np.full(2 * d, 0.01))]
-    v = min(runs, key=lambda run: run.fun if run.success else 0).x
+    # It may diverge, or say that it failed where it did not: what counts is the best feasible point.
+    units = [run.x[:d] - run.x[d:] for run in runs]
+    u = max((u / max(1, np.linalg.norm(u), np.abs(u).sum() / c) for u in units), key=lambda u: g @ u)
     below = {"type": "ineq", "fun": lambda t: np.concatenate([t[-1] - t[:-1], t[-1] + t[:-1]])}
     t = minimize(lambda t: np.linalg.norm(g - t[:-1]) + c * t[-1], np.append(g / 2, np.abs(g).max()),
                  constraints=below, **precise).x
-    u = v[:d] - v[d:]
-    return {"u": u / max(1, np.linalg.norm(u), np.abs(u).sum() / c), "z": t[:-1] * np.linalg.norm(X.T @ lam)}
+    return {"u": u, "z": t[:-1] * np.linalg.norm(X.T @ lam)}
 
 
 def solver(question: str) -> str:
