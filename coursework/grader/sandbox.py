@@ -25,6 +25,7 @@ from coursework.grader.settings import MIB, Course, Limits, Refusal
 INSIDE = Path(__file__).parent / "inside"
 HOME = "/student"
 INSTALL = "install it with `bash tools/system_packages.sh bwrap`"
+NAMESPACES = "bubblewrap needs user namespaces; how to allow them stands in coursework/README.md, Set up"
 ENVIRONMENT = {"HOME": HOME, "TMPDIR": HOME, "LANG": "C.UTF-8", "PATH": "/python/bin",
                "LD_LIBRARY_PATH": "/python/lib",
                "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
@@ -167,8 +168,9 @@ def _finish(run: Run, what: str) -> dict:
     said = list(run.messages(lambda: limit))
     if run.end() != 0 or not said:
         reason = run.complaint.decode(errors="replace").strip() or "it said nothing"
-        raise Refusal(f"nothing is graded: the sandbox does not {what}: {reason}\n"
-                      f"If bubblewrap is missing, {INSTALL}; it also needs user namespaces for ordinary users.")
+        # Bubblewrap's own words tell what a kernel, a container or AppArmor forbade; they do not tell the remedy.
+        remedy = f"\n{NAMESPACES}" if reason.startswith("bwrap: ") else ""
+        raise Refusal(f"nothing is graded: the sandbox does not {what}: {reason}{remedy}")
     return said[-1]
 
 
