@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
-from course_class import ROOT, good, text, zipped
+from course_class import ROOT, good, lay_out, text, zipped
 from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
-from coursework.grader import collect, execute, export, preflight, submission
+from coursework.grader import collect, execute, export, gradebook, preflight, submission
 from coursework.grader.settings import Course, Refusal
 from dualkit.coursework import assignment
 
@@ -53,6 +55,21 @@ def test_formgrader_shows_no_markup_of_students():
     assert "data:image/png;base64,iVBORw0KGgo=" in shown
     assert "<table" in shown
     assert "$x &lt; 3" in shown
+
+
+def test_nbgraders_own_tools_run_no_submission(tmp_path):
+    """As on a hub, where nobody has set PYTHONPATH."""
+    told, state = tmp_path / "told", tmp_path / "state"
+    lay_out(state / "submitted", {"ada": {"hw1.ipynb": text(good(first=f"open({str(told)!r}, 'w')"))}})
+    with gradebook.open_gradebook(Course(state=state)) as book:
+        gradebook.define(book, Course(), "hw1")
+        book.db.commit()
+    run = subprocess.run([sys.executable, "-m", "nbgrader", "autograde", "hw1", "--student", "ada", "--create"],
+                         cwd=ROOT / "coursework", env={"GRADING": str(state), "HOME": str(tmp_path)},
+                         capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "submissions are graded in a sandbox by `make grade" in run.stderr
+    assert not told.exists()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
