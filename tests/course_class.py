@@ -136,6 +136,15 @@ def _bare(content: dict) -> None:
     content["nbformat_minor"] = 4
 
 
+def _colab(content: dict) -> None:
+    for cell in content["cells"]:
+        cell["metadata"] |= {"id": cell.pop("id"), "cellView": "form", "outputId": "1", "colab": {"height": 35}}
+    setup = "%pip install x\nfrom google.colab import drive\ndrive = None"
+    content["cells"].insert(0, {"cell_type": "code", "metadata": {"id": "x"}, "source": [setup], "outputs": [
+        {"output_type": "stream", "name": "stdout", "text": ["x"]}], "execution_count": 1})
+    content.update(nbformat_minor=0, metadata={"colab": {"provenance": []}, "accelerator": "GPU"})
+
+
 def _kinds(content: dict) -> None:
     _cell(content, "hw1-q2")["cell_type"] = "markdown"
     _cell(content, "hw1-q1")["cell_type"] = "raw"
@@ -175,6 +184,7 @@ def broken() -> dict[str, dict[str, bytes]]:
         "wrong-kernel": edited(_kernel),
         "old-format": edited(_old_format),
         "no-metadata": edited(_bare),
+        "colab": edited(_colab),
         "wrong-types": edited(_kinds),
         "stored-outputs": edited(_long_outputs),
         "flood": text(good(first=FLOOD)),
