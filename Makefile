@@ -54,7 +54,7 @@ grade: $(ENV)  ## grade the folder or zip SUBMISSIONS (of ASSIGNMENT) in a sandb
 	    $(and $(MINUTES),--minutes '$(MINUTES)')
 
 formgrader: $(ENV)  ## open JupyterLab with nbgrader's formgrader, to grade proofs by hand
-	cd coursework && PYTHONPATH='$(CURDIR)' $(abspath $(PY)) -m jupyter lab
+	cd coursework && $(abspath $(PY)) -m jupyter lab
 
 lint: $(ENV)  ## check the style of the code
 	$(PY) -m ruff check

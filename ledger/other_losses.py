@@ -185,71 +185,13 @@ def scaling_without_bound(rng):
     yield abs(0.5 * z - z)
 
 
-# Copying --------------------------------------------------------------------------------------------------------
-
-
-@chapter.statement(
-    "lem-copy",
-    "random networks and losses: the sample that costs least is copied within its class",
-    1e-9,
-    {
-        "the sample that costs most is copied": {"pick": "most"},
-        "the sample of least loss is copied": {"pick": "loss"},
-    },
-)
-def copies(rng, pick="least"):
-    kinds = ("squared", "cross-entropy", "zero-one")
-    for trial in range(24):
-        X, member = random_whitened_rows(7, 9, rng), np.array([0, 0, 0, 1, 1, 2, 2])
-        layers = [rng.normal(size=s) * rng.uniform(0.3, 1.5) for s in ((9, 5), (5, 4), (4, 3))]
-        beta = 10 ** rng.uniform(-1, 2)
-
-        def samplewise(F, kind=kinds[trial % 3], member=member):
-            T = np.eye(3)[member]
-            if kind == "squared":
-                return 0.5 * np.sum((F - T) ** 2, axis=1)
-            if kind == "zero-one":
-                return (F.argmax(axis=1) != member).astype(float)
-            return np.log(np.exp(F - F[np.arange(7), member][:, None]).sum(axis=1))
-
-        def objective(W1, rest=layers[1:], X=X, beta=beta):
-            A = np.maximum(X @ W1, 0)
-            F = np.maximum(A @ rest[0], 0) @ rest[1]
-            return samplewise(F).sum() + beta / 2 * (np.sum(W1**2) + sum(np.sum(W**2) for W in rest)), A, F
-
-        start, A, _ = objective(layers[0])
-        before, A, F = objective(X.T @ A)
-        yield max(0.0, before - start)
-        cost = samplewise(F) + (0 if pick == "loss" else beta / 2 * np.sum(A**2, axis=1))
-        chosen = np.array(
-            [
-                min(np.flatnonzero(member == k), key=lambda i: cost[i] if pick != "most" else -cost[i])
-                for k in member
-            ]
-        )
-        after, B, _ = objective(X.T @ A[chosen])
-        yield np.abs(B - A[chosen]).max()
-        yield max(0.0, after - before)
-
-
-@chapter.violation(
-    "lem-copy",
-    "ass-whitened-rows",
-    "samples 1 and 10 on a line, squared loss, equal labels: best with equal features against the optimum",
-)
-def copying_without_whitening(rng):
-    # Equal features mean zero features here: (t x)_+ differs at 1 and 10 unless it vanishes.
-    x, y, beta = np.array([[1.0], [10.0]]), np.array([3.0, 3.0]), 0.1
-    yield 0.5 * np.sum(y**2) - solve(x, y, beta, activation="relu").objective
-
-
 # Margin losses --------------------------------------------------------------------------------------------------
 
 CASES = ((Logistic(), 0.6), (Hinge(), 0.7), (SquaredHinge(), 0.5), (Exponential(), 0.4), (Sigmoid(), 0.15))
 
 
 def two_level_network(X, y, levels, L):
-    """The network of the theorem: one path for each class."""
+    """The network of the theorem: a chain of single units for each class."""
     branches = []
     for sign, v in zip((1.0, -1.0), levels, strict=True):
         feature = (y == sign) / np.sqrt(np.sum(y == sign))
@@ -714,7 +656,7 @@ def linear_trained(X, Y, beta, width=5):
 
 
 @chapter.violation(
-    "prop-linear-cross-entropy", "ass-equal-classes", "classes of 4, 1 and 1 samples: formula for 2, 2, 2"
+    "prop-linear-cross-entropy", "ass-balanced-classes", "classes of 4, 1 and 1 samples: formula for 2, 2, 2"
 )
 def linear_unbalanced(rng):
     yield abs(linear_trained(np.eye(6), one_hot_of((4, 1, 1)), 0.3) - linear_balanced_value(3, 2, 0.3))
@@ -918,7 +860,7 @@ def shared_classes(rng, depth=7, small=False):
 
 @chapter.violation(
     "prop-shared-classes",
-    "ass-equal-classes",
+    "ass-balanced-classes",
     "classes of 10000, 1 and 1 samples, $L = 7$: excess of the quarter circle",
 )
 def shared_with_unequal_classes(rng):
@@ -1025,7 +967,7 @@ def groups_with_squared_loss(rng):
 
 @chapter.violation(
     "prop-groups",
-    "ass-equal-classes",
+    "ass-balanced-classes",
     "nine classes, the first of 50 samples, $L = 3$: it is on before any pair",
 )
 def groups_with_unequal_classes(rng):

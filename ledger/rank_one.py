@@ -560,6 +560,76 @@ def two_rows(rng, signed=False, linear=False):
             yield abs(shortest - np.linalg.norm(new)) / (1 + np.linalg.norm(v))
 
 
+def layers_above(x, y, layers, bias=0.0):
+    """Outputs of the layers above two features; the bias is that of the output."""
+    A = np.array([x, y])
+    for W in layers[:-1]:
+        A = relu(A @ W)
+    return A @ layers[-1] + bias
+
+
+def opposite_price(p, q, L, merged=False, factor=1.0):
+    sizes = np.array([abs(p) + abs(q)] if merged else [abs(p), abs(q)])
+    return factor * L / 2 * np.sum(sizes ** (2 / L))
+
+
+@chapter.statement(
+    "lem-opposite-outputs",
+    "half the sum of squares of random layers, of layers trained to lower it at given outputs, and of two chains, "
+    "against the bound; the two numbers of the proof on random matrices",
+    1e-6,
+    {"one chain of gain $p + |q|$": {"merged": True}, "the price doubled": {"factor": 2.0}},
+)
+def opposite_outputs(rng, merged=False, factor=1.0):
+    for L in (2, 3, 4, 6):
+        for _ in range(60):
+            x, y = relu(rng.normal(size=(2, 3)))
+            layers = [rng.normal(size=(3, m)) for m in (*[3] * (L - 2), 1)]
+            p, q = layers_above(x, y, layers)[:, 0]
+            if p * q < 0:
+                half = (x @ x + y @ y + sum(np.sum(W**2) for W in layers)) / 2
+                yield relu(1 - half / opposite_price(p, q, L, factor=factor if not merged else 1.0))
+        p, q = rng.exponential(size=2)  # two chains
+        root = np.diag([p ** (1 / L), q ** (1 / L)])
+        layers = [*[root] * (L - 2), root @ np.array([[1.0], [-1.0]])]
+        yield np.abs(layers_above(*root, layers)[:, 0] - [p, -q]).max()
+        half = (np.sum(root**2) + sum(np.sum(W**2) for W in layers)) / 2
+        yield abs(half / opposite_price(p, q, L, merged, factor) - 1)
+        a, b = rng.exponential(size=2)
+        singular = np.linalg.svd([[p + a, a], [b, q + b]], compute_uv=False)
+        yield relu(1 - np.sum(singular ** (2 / L)) / np.sum([p ** (2 / L), q ** (2 / L)]))
+    yield abs(least_opposite() / opposite_price(1.5, -0.7, 3, merged, factor) - 1)
+
+
+@cache
+def least_opposite():
+    """Least half sum of squares for the outputs 1.5 and -0.7 at depth three, by a general solver."""
+    def outputs(theta):
+        return layers_above(relu(theta[:2]), relu(theta[2:4]), [theta[4:8].reshape(2, 2), theta[8:, None]])[:, 0]
+
+    fit = {"type": "eq", "fun": lambda theta: outputs(theta) - [1.5, -0.7]}
+    best = np.inf
+    for seed in range(400):
+        start = np.random.default_rng(seed).normal(size=10)
+        if np.any(outputs(start) * [1, -1] < 0.01):
+            continue  # outputs of the wrong signs
+        found = minimize(lambda theta: theta @ theta / 2, start, method="SLSQP", constraints=fit,
+                         options={"ftol": 1e-14, "maxiter": 300})
+        if np.abs(fit["fun"](found.x)).max() < 1e-8:
+            best = min(best, found.fun)
+    return best
+
+
+@chapter.violation(
+    "lem-opposite-outputs", "ass-unbiased",
+    "outputs 1 and -1 from one chain of gain two and an output bias: how far below the price")
+def opposite_with_bias(rng):
+    g = 2 ** (1 / 3)
+    layers = [np.array([[g]]), np.array([[g]])]
+    assert np.abs(layers_above([g], [0.0], layers, -1.0)[:, 0] - [1, -1]).max() < 1e-12
+    yield 1 - 1.5 * g**2 / opposite_price(1, -1, 3)
+
+
 @chapter.statement(
     "thm-standard-rays",
     "the cost of two slopes against a general solver for the weights of standard networks",

@@ -34,14 +34,15 @@ def solve_q1(X, lam, c):
               {"type": "ineq", "fun": lambda v: c - v.sum()}]
     bounds = [(0, None)] * (2 * d)
     starts = (0.3 * np.maximum([*g, *-g], 0), 0.1 * np.maximum([*g, *-g], 0), np.full(2 * d, 0.01))
-    runs = [minimize(lambda v: -g @ (v[:d] - v[d:]), start, bounds=bounds, constraints=inside, **precise).x
-            for start in starts]  # some end early, and call it success
-    v = max((v for v in runs if min(one["fun"](v) for one in inside) > -1e-8), key=lambda v: g @ (v[:d] - v[d:]))
+    runs = [minimize(lambda v: -g @ (v[:d] - v[d:]), start, bounds=bounds, constraints=inside, **precise)
+            for start in starts]
+    # It may diverge, or say that it failed where it did not: what counts is the best feasible point.
+    units = [run.x[:d] - run.x[d:] for run in runs]
+    u = max((u / max(1, np.linalg.norm(u), np.abs(u).sum() / c) for u in units), key=lambda u: g @ u)
     below = {"type": "ineq", "fun": lambda t: np.concatenate([t[-1] - t[:-1], t[-1] + t[:-1]])}
     t = minimize(lambda t: np.linalg.norm(g - t[:-1]) + c * t[-1], np.append(g / 2, np.abs(g).max()),
                  constraints=below, **precise).x
-    u = v[:d] - v[d:]
-    return {"u": u / max(1, np.linalg.norm(u), np.abs(u).sum() / c), "z": t[:-1] * np.linalg.norm(X.T @ lam)}
+    return {"u": u, "z": t[:-1] * np.linalg.norm(X.T @ lam)}
 
 
 def solver(question: str) -> str:
@@ -140,6 +141,15 @@ def _bare(content: dict) -> None:
     content["nbformat_minor"] = 4
 
 
+def _colab(content: dict) -> None:
+    for cell in content["cells"]:
+        cell["metadata"] |= {"id": cell.pop("id"), "cellView": "form", "outputId": "1", "colab": {"height": 35}}
+    setup = "%pip install x\nfrom google.colab import drive\ndrive = None"
+    content["cells"].insert(0, {"cell_type": "code", "metadata": {"id": "x"}, "source": [setup], "outputs": [
+        {"output_type": "stream", "name": "stdout", "text": ["x"]}], "execution_count": 1})
+    content.update(nbformat_minor=0, metadata={"colab": {"provenance": []}, "accelerator": "GPU"})
+
+
 def _kinds(content: dict) -> None:
     _cell(content, "hw1-q2")["cell_type"] = "markdown"
     _cell(content, "hw1-q1")["cell_type"] = "raw"
@@ -179,6 +189,7 @@ def broken() -> dict[str, dict[str, bytes]]:
         "wrong-kernel": edited(_kernel),
         "old-format": edited(_old_format),
         "no-metadata": edited(_bare),
+        "colab": edited(_colab),
         "wrong-types": edited(_kinds),
         "stored-outputs": edited(_long_outputs),
         "flood": text(good(first=FLOOD)),

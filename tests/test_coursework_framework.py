@@ -91,9 +91,26 @@ def test_check_prints_and_leaves_the_instance_alone(capsys):
         X[:] = 0  # an answer may spoil its own copies
         return {"u": np.zeros(12), "z": np.zeros(12)}
 
-    result = check("hw1-q1", answer, " Ada")
+    assert check("hw1-q1", answer, " Ada") is None  # a cell shows what its last line returns, after what it printed
     printed = capsys.readouterr().out
-    assert printed.startswith("hw1-q1, instance of ada\n[ok]") and result.fraction == 0
+    assert printed.startswith("hw1-q1, instance of ada\n[ok]") and printed.endswith("\n0 % of this question\n")
+
+
+def test_check_of_a_question_as_handed_out_is_no_error(capsys):
+    def answer(X, lam, c):
+        raise NotImplementedError
+
+    def unfinished(X, lam, c):
+        return answer(X, lam, c)
+
+    def unsupported(X, lam, c):
+        raise NotImplementedError("no complex numbers")
+
+    check("hw1-q1", answer, "ada")
+    assert capsys.readouterr().out == "hw1-q1: not answered yet\n"
+    for function in (unfinished, unsupported):
+        with pytest.raises(NotImplementedError):
+            check("hw1-q1", function, "ada")
 
 
 def test_check_wants_the_function_and_not_its_answer():

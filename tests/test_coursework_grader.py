@@ -454,6 +454,17 @@ def test_without_bubblewrap_nothing_is_graded(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "state" / "grades.csv").exists()
 
 
+def test_refusal_of_the_kernel_is_shown_with_its_remedy(tmp_path, monkeypatch, capsys):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "bwrap").write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    (programs / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(SystemExit, match="(?s)setting up uid map: Permission denied.*README.md, Set up"):
+        main(["--state", str(tmp_path / "state"), "prove"])
+    assert "`setting up uid map: Permission denied`" in (ROOT / "coursework" / "README.md").read_text()
+
+
 def test_unknown_machine_is_refused(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: type("U", (), {"machine": "vax"}))
     with pytest.raises(Refusal, match="no system call filter for vax"):

@@ -24,6 +24,7 @@ from coursework.grader.settings import MIB, Course, Limits, Refusal
 
 HOME = "/student"
 INSTALL = "install it with `bash tools/system_packages.sh bwrap`"
+NAMESPACES = "bubblewrap needs user namespaces; how to allow them stands in coursework/README.md, Set up"
 ENVIRONMENT = {"HOME": HOME, "TMPDIR": HOME, "LANG": "C.UTF-8", "PATH": "/python/bin",
                "LD_LIBRARY_PATH": "/python/lib",
                "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
@@ -166,8 +167,9 @@ def _finish(run: Run, what: str) -> dict:
     said = list(run.messages(lambda: limit))
     if run.end() != 0 or not said:
         reason = run.complaint.decode(errors="replace").strip() or "it said nothing"
-        raise Refusal(f"nothing is graded: the sandbox does not {what}: {reason}\n"
-                      f"If bubblewrap is missing, {INSTALL}; it also needs user namespaces for ordinary users.")
+        # Bubblewrap's own words tell what a kernel, a container or AppArmor forbade; they do not tell the remedy.
+        remedy = f"\n{NAMESPACES}" if reason.startswith("bwrap: ") else ""
+        raise Refusal(f"nothing is graded: the sandbox does not {what}: {reason}{remedy}")
     return said[-1]
 
 
@@ -175,9 +177,10 @@ def prove(sandbox: Sandbox, course: Course) -> None:
     """Try to break out, as a student's code could; Refusal if anything succeeds."""
     canary = course.private() / "canary"
     canary.write_text(secrets.token_hex())
-    with socket.create_server(("127.0.0.1", 0)) as server, \
-            subprocess.Popen(["sleep", "600"], env={}) as neighbour:
-        job = {"canary": str(canary), "port": server.getsockname()[1], "neighbour": neighbour.pid,
+    with socket.socket(socket.AF_UNIX) as server, subprocess.Popen(["sleep", "600"], env={}) as neighbour:
+        server.bind("")  # the kernel finds a name
+        server.listen()
+        job = {"canary": str(canary), "plug": server.getsockname()[1:].decode(), "neighbour": neighbour.pid,
                "memory": sandbox.limits.memory, "scratch": sandbox.limits.scratch,
                "environment": sorted(ENVIRONMENT),
                "imports": list(sandbox.imports), "self": os.getpid(), "roots": [str(Path.home()), str(course.root)]}

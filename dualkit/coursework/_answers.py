@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Callable
 
 import numpy as np
 
-from dualkit.coursework._questions import Instance, Verdict, find, verdict
+from dualkit.coursework._questions import Instance, find, verdict
 
 
 def instance(question: str, student: str) -> Instance:
@@ -29,8 +30,10 @@ def instance(question: str, student: str) -> Instance:
     return find(question).draw(np.random.default_rng(int.from_bytes(digest[:8], "big")))
 
 
-def check(question: str, function: Callable[..., dict], student: str) -> Verdict:
+def check(question: str, function: Callable[..., dict], student: str) -> None:
     """Run your function on your instance and print which conditions its answer meets.
+
+    It returns nothing: as the last line of a cell it would be shown once more.
 
     Parameters
     ----------
@@ -40,10 +43,6 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
         Takes the arrays of the instance by name, returns a dict of arrays.
     student : str
         Your id.
-
-    Returns
-    -------
-    Verdict. While a submission is graded the answers are only recorded, and it returns None.
 
     Raises
     ------
@@ -56,6 +55,12 @@ def check(question: str, function: Callable[..., dict], student: str) -> Verdict
         raise TypeError(f"function must be your function itself, found a {type(function).__name__}; pass its name "
                         f"without calling it")
     own = instance(question, student)
-    result = verdict(question, own, function(**{name: np.copy(v) for name, v in own.items()}))
-    print(f"{question}, instance of {str(student).strip().lower()}\n{result}")
-    return result
+    try:
+        answer = function(**{name: np.copy(v) for name, v in own.items()})
+    except NotImplementedError as error:
+        # As handed out: no error, at which JupyterLab would not run the questions below. One from deeper down is.
+        if error.args or len(list(traceback.walk_tb(error.__traceback__))) != 2:
+            raise
+        print(f"{question}: not answered yet")
+        return
+    print(f"{question}, instance of {str(student).strip().lower()}\n{verdict(question, own, answer)}")

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
 
 sys.path.append("/env")
@@ -60,13 +61,12 @@ def _():
 
 @probe("open a connection")
 def _():
-    for address in [("127.0.0.1", job["port"]), ("192.0.2.1", 80)]:
-        with socket.socket() as plug:
-            plug.settimeout(2)
-            if plug.connect_ex(address) == 0:
-                return True
-    reaching = [(38, 5), (40, 1), (40, 2), (17, 3), (30, 5)]  # crypto, the host of a virtual machine, raw, TIPC
-    return [name for _, name in socket.if_nameindex()] != ["lo"] or \
+    def join():  # a name without a file, which belongs to the network namespace
+        with socket.socket(socket.AF_UNIX) as plug:
+            plug.connect("\0" + job["plug"])
+    # Internet, crypto, the host of a virtual machine, raw, TIPC.
+    reaching = [(2, 1), (2, 2), (10, 1), (38, 5), (40, 1), (40, 2), (17, 3), (30, 5)]
+    return [name for _, name in socket.if_nameindex()] != ["lo"] or possible(join) or \
         any(possible(socket.socket, *kind) for kind in reaching)
 
 
@@ -101,7 +101,12 @@ def _():
 
 @probe("keep memory outside its account")
 def _():
-    return possible(os.memfd_create, "probe") or libc.shmget(0, 4096, 0o1600) >= 0
+    rights = struct.pack("<IHHIHHIHHI", 2, 1, 7, 0, 4, 7, 0, 0x20, 7, 0)  # the kernel's form, owner, group, others
+    page, pipe = ctypes.create_string_buffer(16), os.pipe()
+    given = (ctypes.c_size_t * 2)(ctypes.addressof(page), 16)
+    return possible(os.memfd_create, "probe") or libc.shmget(0, 4096, 0o1600) >= 0 or \
+        possible(os.setxattr, os.environ["HOME"], "system.posix_acl_access", rights) or \
+        libc.vmsplice(pipe[1], given, 1, 0) >= 0
 
 
 @probe("take more memory than allowed")
