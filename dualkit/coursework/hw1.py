@@ -71,12 +71,12 @@ def _verify_balance(given: Instance, answer: Answer) -> Iterator[Condition]:
 def _draw_thinning(rng: Generator) -> Instance:
     """Draw groups of branches of which one can go: a branch with a multiple of the sum of the parts, or a part.
 
-    In some groups the sum of the gains misleads, in others a small gain, in one a small share in the outputs. Going
-    wrong in one group costs more than being right in all others saves.
+    In most the sum of the gains misleads. In the last it is the size of anything: the branch that may go has the
+    larger gain, the larger share in the outputs and the longer way to zero, and most prices that fall faster than
+    the tangent of the penalty spare it. Going wrong in one group costs more than being right in all others saves.
     """
-    n, K = 12, 2
-    groups = [(0.475, strong, (1e-4, 3e-4)) for strong in np.geomspace(5.5, 9, 8)]
-    groups += 2 * [(0.02, 0.022, (0.019, 0.02))] + [(0.05, 0.4, (0.056,) * 4)]
+    n, K = 20, 2
+    groups = [(0.42, strong, (3e-5, 1e-4)) for strong in np.geomspace(18, 26, 14)] + [(0.0067, 1.0, (0.004,) * 12)]
     gains = np.concatenate([[whole, *parts] for _, whole, parts in groups])
     group = np.concatenate([[k] * (1 + len(parts)) for k, (_, _, parts) in enumerate(groups)])
     while True:
