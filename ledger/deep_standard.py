@@ -328,7 +328,7 @@ def layer_cost(weights):
 
 @chapter.statement(
     "lem-copy",
-    "random networks and losses: the sample that costs least is copied within its class",
+    "random standard and parallel networks and losses: the sample that costs least is copied within its class",
     1e-9,
     {
         "the sample that costs most is copied": {"pick": "most"},
@@ -341,6 +341,9 @@ def copies(rng, pick="least"):
         X, member = random_whitened_rows(7, 9, rng), np.array([0, 0, 0, 1, 1, 2, 2])
         layers = [rng.normal(size=s) * rng.uniform(0.3, 1.5) for s in ((9, 5), (5, 4), (4, 3))]
         beta = 10 ** rng.uniform(-1, 2)
+        if trial % 2:  # four branches: hidden units of the second layer share no unit of the first
+            layers[0] = rng.normal(size=(9, 8))
+            layers[1] = np.kron(np.eye(4), np.ones((2, 1))) * rng.normal(size=(8, 1))
 
         def samplewise(F, kind=kinds[trial % 3], member=member):
             T = np.eye(3)[member]

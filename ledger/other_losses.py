@@ -258,6 +258,9 @@ def margin_losses(rng, factor=1.0, root=0.5, less=0):
     ):
         phi = {"logistic": Logistic(), "exponential": Exponential()}[name].phi
         yield abs(trained_margin(name, beta, L, seeds) - value(phi, counts, beta, L))
+    for L in (2, 3):  # no sample in the second class
+        found, _ = free_features(Logistic(), np.ones(3), 0.4, L, starts=1 if L == 2 else 3)
+        yield abs(found - value(Logistic().phi, (3,), 0.4, L))
     for beta in (0.7, 1.6):  # the dual of the hinge: a second-order cone program
         a = cp.Variable(6)
         cone = [a >= 0, a <= 1, cp.norm(a[:4]) <= beta, cp.norm(a[4:]) <= beta]
@@ -553,6 +556,10 @@ def softmax_without_decay(rng):
     {"$\\beta$ doubled": {"factor": 2.0}, "$\\sqrt{n_k}$ for $\\sqrt{n_k / 2}$": {"half": 1.0}},
 )
 def two_classes(rng, factor=1.0, half=0.5):
+    for L in (2, 3):  # no sample in the second class
+        value = by_class(lambda v: softmax_level(v, 2), (3,), factor * 0.4, L, np.sqrt(half), 20.0)
+        Y = np.eye(2)[[0, 0, 0]]
+        yield abs(free_features(SoftmaxCrossEntropy(), Y, 0.4, L, starts=3)[0] - value)
     counts = (4, 2)
     for L, beta, seeds in ((2, 0.5, (0,)), (3, 0.4, (4,)), (4, 0.3, (5,))):
         value = by_class(lambda v: softmax_level(v, 2), counts, factor * beta, L, np.sqrt(half), 20.0)

@@ -575,8 +575,8 @@ def opposite_price(p, q, L, merged=False, factor=1.0):
 
 @chapter.statement(
     "lem-opposite-outputs",
-    "half the sum of squares of random layers, of layers trained to lower it at given outputs, and of two chains, "
-    "against the bound; the two numbers of the proof on random matrices",
+    "half the sum of squares of random layers after rescaling each of them, of layers trained to lower it at given "
+    "outputs, and of two chains, against the bound; the two numbers of the proof on random matrices",
     1e-6,
     {"one chain of gain $p + |q|$": {"merged": True}, "the price doubled": {"factor": 2.0}},
 )
@@ -586,8 +586,8 @@ def opposite_outputs(rng, merged=False, factor=1.0):
             x, y = relu(rng.normal(size=(2, 3)))
             layers = [rng.normal(size=(3, m)) for m in (*[3] * (L - 2), 1)]
             p, q = layers_above(x, y, layers)[:, 0]
-            if p * q < 0:
-                half = (x @ x + y @ y + sum(np.sum(W**2) for W in layers)) / 2
+            if p * q < 0:  # rescaled, the L terms are equal
+                half = L / 2 * np.prod([x @ x + y @ y, *(np.sum(W**2) for W in layers)]) ** (1 / L)
                 yield relu(1 - half / opposite_price(p, q, L, factor=factor if not merged else 1.0))
         p, q = rng.exponential(size=2)  # two chains
         root = np.diag([p ** (1 / L), q ** (1 / L)])
