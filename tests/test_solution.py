@@ -240,6 +240,16 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         solve(*arguments, **options)
 
 
+class Frame:
+    """An object that numpy turns into an array, as it does with tables of other packages."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype is None else self.values.astype(dtype)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -249,6 +259,11 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         (([1.0, 2.0], [1.0, 2.0], 1.0), ValueError, r"X must be 2-D .* pass X.reshape\(-1, 1\)"),
         ((np.eye(2), [1.0, 2.0], True), TypeError, "beta must be a real number"),
         ((1j * np.eye(2), [1.0, 2.0], 1.0), TypeError, "X must be an array of real numbers"),
+        ((np.eye(2), np.ma.array([1.0, 2.0], mask=[False, True]), 1.0), TypeError,
+         "Y must be an array of real numbers, found MaskedArray; .* no mask"),
+        ((np.ma.array(np.eye(2)), [1.0, 2.0], 1.0), TypeError, "found MaskedArray"),
+        ((Frame(np.array([[1.0, np.nan], [0.0, 1.0]])), [1.0, 2.0], 1.0), ValueError,
+         r"X must be finite, found nan at index \(0, 1\); remove or impute it"),
     ],
 )
 def test_bad_input_names_the_argument(arguments, error, message):
