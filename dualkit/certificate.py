@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -253,8 +254,9 @@ def _certify_by_value(net: Network, X: Array, Y: Array, beta: float, loss: Loss,
 def feature_set(network: Network, X: Array) -> FeatureSet:
     """Return the feature set of the hidden units of a two-layer network on the data.
 
-    For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3;
-    otherwise its support function is heuristic. Biases are covered for one feature and one output.
+    For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3
+    (up to 500 samples at rank 3); otherwise its support function is heuristic. Biases are covered for one feature
+    and one output.
     """
     K = network.branches[0][-1].shape[1]
     if network.biases is not None or network.constant is not None:
@@ -270,5 +272,6 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
     if found.rank_one:
         return RankOneFeatures(X)
     if K == 1 and found.rank <= 3:
-        return ReLUFeatures(X)
+        with suppress(NotCovered):  # more cells than can be listed
+            return ReLUFeatures(X)
     return SampledReLUFeatures(X, np.hstack([branch[0] for branch in network.branches]))

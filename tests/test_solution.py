@@ -1,11 +1,14 @@
 """`solve` against training and its own certificate, for every structure it knows; what it refuses."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dualkit import Network, NotCovered, balance, certify, solve
+from dualkit.arrangements import arrangement_patterns
 from dualkit.losses import get_loss
 from dualkit.training import batchnorm_network, parallel_network, standard_network, train
 
@@ -128,6 +131,21 @@ def test_a_standard_deep_network_is_compared_with_a_proven_bound_and_a_reference
     assert c.reference == pytest.approx(parallel.objective, rel=1e-12)
     assert c.dual <= c.reference <= c.primal
     assert "the best parallel network has" in str(c)
+
+
+def test_samples_beyond_the_lists_get_a_heuristic_bound_or_a_number_and_a_remedy():
+    X = np.random.default_rng(0).normal(size=(2000, 3))
+    net = [np.ones((3, 1)), np.ones((1, 1))]
+    c = certify(net, X, X[:, 0], 300.0, activation="relu")
+    assert (c.status, c.dual <= c.primal) == ("heuristic bound", True)
+    with pytest.raises(NotCovered, match=r"rank 3 and 2000 rows, found some 3998002 cells .* fewer samples"):
+        solve(X, X[:, 0], 300.0, activation="relu")
+    corners = np.tile(np.array(list(itertools.product([-1.0, 1.0], repeat=3))), (200, 1))  # 1600 rows, few cells
+    assert certify(net, corners, corners[:, 0], 300.0, activation="relu").status == "proven"
+    with pytest.raises(NotCovered, match="rank 400 and 1000 rows"):
+        arrangement_patterns(np.random.default_rng(0).normal(size=(1000, 400)))
+    with pytest.raises(NotCovered, match=r"X has 160 rows, and 25442 patterns may take 3 GB; pass fewer"):
+        solve(X[:160], X[:160, 0], 30.0, activation="relu")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("standard")])
