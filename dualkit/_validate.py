@@ -19,12 +19,12 @@ class NotCovered(ValueError):
 def array(value: ArrayLike, name: str, ndim: tuple[int, ...] = (1, 2)) -> Array:
     """Return `value` as a finite float64 array with one of the allowed numbers of axes."""
     try:
-        if np.iscomplexobj(value):
+        if np.iscomplexobj(value) or np.ma.isMaskedArray(value):
             raise TypeError
         out = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array of real numbers, found {type(value).__name__}; "
-                        f"pass something numpy.asarray can turn into float64") from error
+                        f"pass what numpy.asarray turns into float64, no mask") from error
     if out.ndim not in ndim:
         wanted = " or ".join(f"{k}-D" for k in ndim)
         raise ValueError(f"{name} must be {wanted}, found shape {out.shape}; reshape it")

@@ -21,6 +21,8 @@ from dualkit._validate import Array, NotCovered
 from dualkit.features import Support, exposed
 from dualkit.losses import Loss, get_loss
 
+GIGABYTES = 2.5     # of memory; the needs of lists of cells and of programs were measured
+
 
 def pattern_count_bound(n: int, r: int) -> int:
     """Return 2 sum_{k<r} C(n-1, k), the most cells n >= 1 samples of rank r >= 1 can have (Cover 1965).
@@ -35,9 +37,10 @@ def pattern_count_bound(n: int, r: int) -> int:
 def arrangement_patterns(X: ArrayLike) -> tuple[NDArray[np.bool_], Array]:
     """Return every activation pattern 1[X u >= 0] of an open cell, and a weight vector inside each cell.
 
-    X, shape (n, d), has rank 1 to 3 (NotCovered above): singular values of the unit rows are zero up to 1e-10 of
-    the largest. Parallel rows share a hyperplane. Rows up to 1e-13 of the longest are zero rows, on in every
-    pattern as 0 >= 0. ValueError if all are, or if X is nearly but not clearly in a degenerate position.
+    X, shape (n, d), has rank 1 to 3: singular values of the unit rows are zero up to 1e-10 of the largest. At
+    rank 3 there are n^2 cells, listed for up to 500 rows of different directions; NotCovered beyond. Parallel rows
+    share a hyperplane. Rows up to 1e-13 of the longest are zero rows, on in every pattern as 0 >= 0. ValueError if
+    all are, or if X is nearly but not clearly in a degenerate position.
 
     Return D, bool of shape (n, P), with each pattern once, and U, shape (d, P), with unit weight vectors in the row
     space, one column a cell. In general position P is `pattern_count_bound(n, r)`, otherwise less.
@@ -117,7 +120,8 @@ class ReLUProgram:
         Solution, one row a pattern, and the network of units v_i/sqrt(||v_i||), output weights sqrt(||v_i||),
         negative for w; groups up to 1e-8 of the longest are dropped. Without cones its outputs differ.
     primal, dual : float
-        Upper and lower bound: the network's objective, a dual feasible value (``-inf`` if X has rank > 3).
+        Upper and lower bound: the network's objective, a dual feasible value (``-inf`` if X has rank > 3
+        or, with `patterns`, more than 500 rows).
     """
 
     objective: float
@@ -140,8 +144,8 @@ def convex_program(X: ArrayLike, y: ArrayLike, beta: float, loss: str | Loss = "
     Parameters
     ----------
     X, y, beta : array_like, shapes (n, d) and (n,) or (n, 1), and float
-        Data, targets (labels -1 and 1 for margin losses), weight decay > 0. NotCovered for several outputs
-        and, unless `patterns` is given, for rank above 3.
+        Data, targets (labels -1 and 1 for margin losses), weight decay > 0. NotCovered for several outputs, for
+        too many patterns (n P d > 1e7; 150 samples of rank 3) and, unless `patterns` is given, rank above 3.
     loss : {"squared", "logistic", "hinge"}
         Summed over the samples; squared means 0.5||f - y||^2, with no 1/n.
     patterns : array_like of bool, shape (n, P), optional
@@ -158,7 +162,7 @@ def convex_program(X: ArrayLike, y: ArrayLike, beta: float, loss: str | Loss = "
     X, beta = check.data(X), check.positive(beta, "beta")
     loss = get_loss(loss)
     y = loss.check_labels(_one_output(y, len(X), "y"))
-    H = None if patterns is not None and np.linalg.matrix_rank(X) > 3 else ReLUFeatures(X)
+    H = None if patterns is not None and (len(X) > 500 or np.linalg.matrix_rank(X) > 3) else ReLUFeatures(X)
     if patterns is None:
         D, _, *facets, _ = H._faces
     else:
@@ -199,6 +203,8 @@ def _solve(X: Array, D: NDArray[np.bool_], facets: Any, beta: float, model: Any)
     import cvxpy as cp
     from scipy.sparse import csr_array
     d, P = X.shape[1], D.shape[1]
+    if (size := 250e-9 * d * D.size) > GIGABYTES:
+        raise NotCovered(f"X has {len(X)} rows, and {P} patterns may take {size:.0f} GB; pass fewer of either")
     v, w, F = cp.Variable(P * d), cp.Variable(P * d), cp.Variable(len(X))
     loss, constraints = model(F)
     constraints = [F == np.hstack([on[:, None] * X for on in D.T]) @ (v - w), *constraints]
@@ -254,11 +260,13 @@ def _faces(X: Array) -> tuple[Array, Array, Array, Array, Array]:
     _, s, Vt = np.linalg.svd(X[live] / length[live, None], full_matrices=False)
     s = s[~_vanishes(s / s[0], 1e-10, "a singular value of the unit rows, against the largest, of")]
     r, basis, tol = len(s), Vt[:len(s)].T, 1e-13 * s[0] / s[-1]
-    if r > 3:
-        raise NotCovered(f"X has rank {r}, and all cells are listed up to rank 3 only; sampled patterns, "
-                         f"X @ rng.standard_normal((d, P)) >= 0, give bounds only")
     B = X[live] @ (basis / s)
     B /= np.linalg.norm(B, axis=1, keepdims=True)
+    P = pattern_count_bound(len(np.unique(B.round(12), axis=0)), min(r, 3))
+    if r > 3 or 18e-9 * len(X) * max(P, 4 * len(X)) > GIGABYTES:
+        raise NotCovered(f"X has rank {r} and {len(X)} rows, found some {P} cells or more, which are listed up to "
+                         f"rank 3 and {GIGABYTES} GB of memory only; fewer samples or sampled patterns, "
+                         f"X @ rng.standard_normal((d, P)) >= 0, give bounds only")
     leads, plane = np.unique(_bundles(B, tol), return_inverse=True)
     L, rows, points, packed, row = B[leads], live[leads], [], [], []
     for k in range(len(L)):     # facets in plane k: the cells that the other planes cut out of it, up to sign

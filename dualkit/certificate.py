@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +17,11 @@ from dualkit.features import FeatureSet, LinearFeatures
 from dualkit.hinge import HingeFeatures
 from dualkit.losses import Loss, Squared, get_loss
 from dualkit.networks import Network
-from dualkit.optimum import linear_optimum, relu_optimum, standard_theorem
+from dualkit.optimum import linear_optimum, relu_optimum, rows_whitened, standard_theorem
 from dualkit.rank_one import RankOneFeatures
 from dualkit.sampled import SampledReLUFeatures
-from dualkit.structure import structure, whitening_residual
-from dualkit.whitened import TOLERANCE, WhitenedReLUFeatures, optimal_atoms, standard_lower_bound
+from dualkit.structure import structure
+from dualkit.whitened import WhitenedReLUFeatures, optimal_atoms, value_bounds
 
 ROUNDING = 1e-10
 KINKS = 1e-2, 1e-4, 1e-6        # distances from a kink of the loss within which the network may mean the kink
@@ -39,8 +40,8 @@ class Certificate:
     status : str
         "proven": `dual` is, and at an optimal network it is the objective (some gap may remain where `support` is
         only bounded). "proven, perhaps out of reach": batch norm where rank[X, 1] < n; an optimal network may keep
-        a gap. "reference value, proof open": `dual` is proven but loose; `reference` is the best value known by a
-        closed form. "heuristic bound": the support function was only searched, so the bound may be too high.
+        a gap. "reference value, proof open": `dual` is proven but loose, and the optimum is at most `reference`.
+        "heuristic bound": the support function was only searched, so the bound may be too high.
     theorem : str
         Label of the statement of the book that gives `dual`.
     dual_point : ndarray or None
@@ -50,8 +51,8 @@ class Certificate:
         Value of the support function at minus the loss gradient, from which `dual_point` is scaled (an upper
         bound of it where the exact value is NP-hard); at an optimum it equals beta, unless all weights are zero.
     reference : float or None
-        Optimal value of parallel networks of the same depth, for a standard one: an upper bound of the
-        optimum that standard networks can pass.
+        Objective of the network with one path for each direction of the label rows, for one-hot Y each class: an
+        upper bound of the optimum that other networks can pass (not parallel ones where ``thm-whitened`` holds).
     """
 
     primal: float
@@ -83,7 +84,7 @@ class Certificate:
                 f"({100 * self.relative_gap:.2g} %)")
         if self.reference is None:
             return text
-        return f"{text}; the best parallel network has {self.reference:.8g}"
+        return f"{text}; one path for each direction of the label rows gives {self.reference:.8g}"
 
 
 def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: str | Loss = "squared",
@@ -100,7 +101,8 @@ def certify(network: object, X: ArrayLike, Y: ArrayLike, beta: float, *, loss: s
     network : torch.nn.Module, Solution, Network, BatchNormNetwork, or sequence of ndarray
         Trained, solved, or made by hand; a sequence W_1, ..., W_L is read with `activation`. Two-layer
         networks are compared with the dual problem, deeper ones with the optimal value where a theorem gives
-        it. Batch norm (decay on scale, shift and last layer) is covered at any depth, on any data, for any loss.
+        it, on whitened data otherwise with a lower bound (ReLU, squared loss or cross-entropy of one-hot Y).
+        Batch norm (decay on scale, shift and last layer) is covered at any depth, on any data, for any loss.
     X : array_like, shape (n, d)
     Y : array_like, shape (n,) or (n, K)
     beta : float, > 0
@@ -240,21 +242,27 @@ def _certify_by_value(net: Network, X: Array, Y: Array, beta: float, loss: Loss,
     if net.activation == "linear":
         _, value, theorem = linear_optimum(X, Y, beta, net.depth, loss)
     else:
-        _, value, parallel = relu_optimum(X, Y, beta, net.depth, loss)
-        standard = any(branch[-2].shape[1] > 1 for branch in net.branches)
-        theorem = standard_theorem(Y, parallel) if standard else parallel
-        if theorem is None:
-            bound = standard_lower_bound(Y, beta, net.depth)
-            return Certificate(primal, bound, "reference value, proof open", "prop-standard-bound",
-                               reference=value)
+        try:
+            _, value, theorem = relu_optimum(X, Y, beta, net.depth, loss)
+        except NotCovered:
+            if not rows_whitened(X):
+                raise
+            theorem = None
+        if theorem and any(branch[-2].shape[1] > 1 for branch in net.branches):
+            theorem = standard_theorem(Y, theorem)
+        if theorem is None:  # of the cases without a closed form only whitened data are left
+            value, upper, theorem = value_bounds(Y, beta, net.depth, loss)
+            if upper - value > ROUNDING * upper:
+                return Certificate(primal, value, "reference value, proof open", theorem, reference=upper)
     return Certificate(primal, value, "proven", theorem)
 
 
 def feature_set(network: Network, X: Array) -> FeatureSet:
     """Return the feature set of the hidden units of a two-layer network on the data.
 
-    For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3;
-    otherwise its support function is heuristic. Biases are covered for one feature and one output.
+    For ReLU units it is exact on whitened data, data of rank one, and for one output on data of rank at most 3
+    (up to 500 samples at rank 3); otherwise its support function is heuristic. Biases are covered for one feature
+    and one output.
     """
     K = network.branches[0][-1].shape[1]
     if network.biases is not None or network.constant is not None:
@@ -264,11 +272,12 @@ def feature_set(network: Network, X: Array) -> FeatureSet:
                          f"{network.activation}, {X.shape[1]} and {K}; without biases more is covered")
     if network.activation == "linear":
         return LinearFeatures(X)
-    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
+    if rows_whitened(X):
         return WhitenedReLUFeatures(X)
     found = structure(X)
     if found.rank_one:
         return RankOneFeatures(X)
     if K == 1 and found.rank <= 3:
-        return ReLUFeatures(X)
+        with suppress(NotCovered):  # more cells than can be listed
+            return ReLUFeatures(X)
     return SampledReLUFeatures(X, np.hstack([branch[0] for branch in network.branches]))

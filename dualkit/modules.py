@@ -74,10 +74,11 @@ class BatchNorm(nn.Module):
             self.samples.fill_(len(A))
         else:
             mean, norm = self.mean, self.norm
-        if not norm.all():
-            unit = int((norm == 0).nonzero()[0, 0])
-            raise ValueError(f"batch norm is undefined: unit {unit} receives the same value from all samples "
-                             f"(or saw no batch in training mode yet); pass eps > 0 or other weights")
+        # Up to rounding, as in BatchNormNetwork.
+        flat = norm <= (1e-12 * torch.linalg.norm(A.detach(), dim=0) if self.training else 0.0)
+        if flat.any():
+            raise ValueError(f"batch norm is undefined: unit {int(flat.nonzero()[0, 0])} receives the same value "
+                             f"from all samples, or saw none in training mode yet; pass eps > 0 or other weights")
         return self.scale * (A - mean) / norm + self.shift / self.samples.sqrt()
 
 
@@ -132,9 +133,9 @@ def batchnorm_network(widths: Sequence[int], *, seed: np.random.Generator | int,
     shift and the last matrix.
 
     `widths` and the start are those of `standard_network`, with scale 1 and shift 0. eps >= 0 is added to the
-    variance before the root, as in torch; with 0 a constant column raises a ValueError. In evaluation mode new
-    samples are normalised with the mean and the norm of the last batch seen in training mode. Chapter "Batch
-    normalisation and neural collapse".
+    variance before the root, as in torch; with 0 a column that is constant up to rounding raises a ValueError. In
+    evaluation mode new samples are normalised with the mean and the norm of the last batch seen in training mode.
+    Chapter "Batch normalisation and neural collapse".
 
     >>> [type(layer).__name__ for layer in batchnorm_network([3, 8, 8, 2], seed=0)]
     ['Linear', 'ReLU', 'Linear', 'BatchNorm', 'ReLU', 'Linear']

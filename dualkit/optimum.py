@@ -64,7 +64,7 @@ def relu_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
         fit = fit_spline(X[:, 0], check.columns(Y)[:, 0], beta)
         W1, b1, W2, c = hinge_weights(fit)
         return Network(((W1, W2),), "relu", (b1,), np.array([c])), fit.primal, "thm-spline"
-    if X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE:
+    if rows_whitened(X):
         return whitened_relu_network(X, Y, beta, depth, loss)
     found = structure(X)
     if found.rank_one and isinstance(loss, Squared):
@@ -77,6 +77,15 @@ def relu_optimum(X: Array, Y: Array, beta: float, depth: int, loss: Loss,
                      f"beta {beta} on data of rank {found.rank}; the nearest covered cases are whitened data "
                      f"(X X^T = I), data of rank one with the squared loss, batch_norm=True where rank[X, 1] = n, "
                      f"and depth 2 with one output at rank <= 3")
+
+
+def rows_whitened(X: Array) -> bool:
+    """Say whether X X^T = I_n, shape (n, d), up to the tolerance of `dualkit.whitened`.
+
+    >>> rows_whitened(np.eye(2, 3)), rows_whitened(np.eye(3, 2))
+    (True, False)
+    """
+    return X.shape[0] <= X.shape[1] and whitening_residual(X, "rows") <= TOLERANCE
 
 
 def standard_theorem(Y: Array, theorem: str) -> str | None:

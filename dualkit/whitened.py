@@ -122,11 +122,12 @@ def _planar_maximiser(P: Array) -> Array:
     return features[:, np.argmax(np.linalg.norm(features, axis=0))]
 
 
-def row_directions(Y: ArrayLike) -> tuple[Array, Array] | None:
+def row_directions(Y: ArrayLike, acute: bool = False) -> tuple[Array, Array] | None:
     """Split Y = sum_k y_k v_k^T: y_k >= 0 of disjoint supports, v_k unit vectors with <v_j, v_k> <= 0.
 
     Y has shape (n,) or (n, K). Return (y, V), shapes (n, m) and (m, K), m <= 2K, or None if two directions
-    form an acute angle (tolerance 1e-9). Rows up to 1e-12 of the longest count as zero.
+    form an acute angle (tolerance 1e-9); acute=True allows such angles, and then m <= n. Rows up to 1e-12 of the
+    longest count as zero.
 
     Lambda = sum_k y_k v_k^T / ||y_k|| has max(Lambda Lambda^T, 0) = sum_k y_k y_k^T / ||y_k||^2, hence
     support 1, and <Lambda, Y> = sum_k ||y_k||, the total gain of the obvious units: that is the gauge. One
@@ -139,14 +140,14 @@ def row_directions(Y: ArrayLike) -> tuple[Array, Array] | None:
     Y = check.columns(check.array(Y, "Y"))
     norms = np.linalg.norm(Y, axis=1)
     left, y, V = norms > 1e-12 * norms.max(), [], []
-    while left.any() and len(V) <= 2 * Y.shape[1]:  # R^K has room for 2K such directions
+    while left.any():
         i = int(np.argmax(left))
         V.append(Y[i] / norms[i])
         same = left & (np.linalg.norm(Y - norms[:, None] * V[-1], axis=1) <= TOLERANCE * norms)
         y.append(np.where(same, norms, 0.0))
         left &= ~same
     y, V = np.array(y).reshape(-1, len(Y)).T, np.array(V).reshape(-1, Y.shape[1])
-    return None if left.any() or np.any(np.triu(V @ V.T, 1) > TOLERANCE) else (y, V)
+    return None if not acute and np.any(np.triu(V @ V.T, 1) > TOLERANCE) else (y, V)
 
 
 def relu_network(units: Array, outputs: Array, gains: Array, depth: int) -> Network:
@@ -181,6 +182,7 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
     depth : int
         Number of weight matrices L >= 2. For L >= 3 and the squared loss a *standard* network can be better, down
         to no less than `standard_lower_bound`; for the other losses none is (``thm-margin``, ``cor-two-classes``).
+        What is known beyond these cases is in `value_bounds`.
     loss : str or Loss
 
     Examples
@@ -199,46 +201,49 @@ def whitened_relu_network(X: ArrayLike, Y: ArrayLike, beta: float, depth: int = 
 Atoms = tuple[Array, Array, Array, float, str]
 
 
-def optimal_atoms(Y: Array, beta: float, depth: int, loss: str | Loss) -> Atoms:
+def optimal_atoms(Y: Array, beta: float, depth: int, loss: str | Loss, proven: bool = True) -> Atoms:
     """Return an optimum F = sum_k gains_k features_k outputs_k^T on whitened data; it does not depend on X.
 
     Features (n, m), m >= 1, are non-negative unit columns, outputs (m, K) unit rows; with them come the gains
-    (m,), the objective, and the theorem's label. Arguments as for `whitened_relu_network`.
+    (m,), the objective, and the theorem's label. Arguments as for `whitened_relu_network`. With proven=False labels
+    without a theorem get one atom for each direction of their rows, and the label of that bound, a ``prop-``.
     """
     loss, depth = get_loss(loss), check.integer(depth, "depth", 2)
     Y = check.columns(loss.check_labels(Y))
-    if isinstance(loss, Squared):
-        return _squared(Y, check.nonnegative(beta, "beta"), depth)
-    return _class_by_class(Y, check.positive(beta, "beta"), depth, loss)
+    atoms = (_squared(Y, check.nonnegative(beta, "beta"), depth) if isinstance(loss, Squared)
+             else _class_by_class(Y, check.positive(beta, "beta"), depth, loss))
+    if proven and atoms[-1].startswith("prop-"):
+        covered = ("one column or rows along orthonormal directions, or no rows at an acute angle at depth 2"
+                   if isinstance(loss, Squared) else "two classes, or any number at depth 2")
+        raise NotCovered(f"Y must have {covered}, found {Y.shape[1]} columns at depth {depth}, where no closed "
+                         f"form is known (in general even the dual constraint is NP-hard): one unit for each "
+                         f"direction of the rows gives {atoms[3]!r}, only an upper bound, as shared units can win")
+    return atoms
 
 
 def _squared(Y: Array, beta: float, depth: int) -> Atoms:
     if not Y.any():
         return np.eye(len(Y), 1), np.eye(1, Y.shape[1]), np.zeros(1), 0.0, "thm-whitened"
-    if (parts := row_directions(Y)) is None:
-        raise NotCovered("Y must have no rows at an acute angle unless they are parallel, found two: in "
-                         "general even the dual constraint is NP-hard; one output and one-hot Y are covered")
-    y, V = parts
+    y, V = row_directions(Y, acute=True)
     sigma, inner = np.linalg.norm(y, axis=0), (V @ V.T)[np.triu_indices(len(V), 1)]
     value = float(np.sum(depth_prox_value(sigma, beta, depth)))
+    theorem = "thm-obtuse-rows" if depth == 2 and np.all(inner <= TOLERANCE) else "prop-standard-bound"
     # Orthonormal directions, or all on one line.
-    framed = np.all(inner >= -TOLERANCE) or (len(V) == 2 and inner[0] <= TOLERANCE - 1)
-    if not framed and depth > 2:
-        raise NotCovered(f"at depth {depth} Y must have one column or rows along orthonormal directions, "
-                         f"found obtuse angles: units shared between outputs can win, and one unit for each "
-                         f"direction gives {value!r}, only an upper bound; depth 2 is covered")
-    return y / sigma, V, depth_prox(sigma, beta, depth), value, "thm-whitened" if framed else "thm-obtuse-rows"
+    if np.all(np.abs(inner) <= TOLERANCE) or (len(V) == 2 and inner[0] <= TOLERANCE - 1):
+        theorem = "thm-whitened"
+    return y / sigma, V, depth_prox(sigma, beta, depth), value, theorem
 
 
 def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
     """Return one atom a class, F = level * (label row, for cross-entropy minus 1/K) on its samples.
 
-    Two classes of cross-entropy are one output with a margin loss: only F (e_1 - e_2) counts. For both, a class
-    without samples is left out.
+    Two classes of cross-entropy are one output with a margin loss: only F (e_1 - e_2) counts. A class without
+    samples is left out.
     """
-    centre, theorem = 0.0, "thm-margin"
+    centre, theorem, K = 0.0, "thm-margin", Y.shape[1]
     if isinstance(loss, SoftmaxCrossEntropy):
-        centre, theorem = 1 / Y.shape[1], "thm-cross-entropy" if depth == 2 else "cor-two-classes"
+        deep = "cor-two-classes" if K == 2 else "prop-class-bounds"
+        centre, theorem = 1 / K, "thm-cross-entropy" if depth == 2 else deep
         if np.any((Y != 0) & (Y != 1)):
             raise NotCovered("Y must be one-hot for cross-entropy, found other probabilities")
     elif not isinstance(loss, MarginLoss):
@@ -252,10 +257,6 @@ def _class_by_class(Y: Array, beta: float, depth: int, loss: Loss) -> Atoms:
                          lambda v, w=w, t=t: np.vdot(loss.gradient(v * w, t), w), n, size, beta, depth)
               for w, t, n, size in zip(outputs[:, None], rows[:, None], counts, sizes, strict=True)]
     levels, values = np.array(solved).T
-    if theorem == "cor-two-classes" and Y.shape[1] > 2:
-        raise NotCovered(f"cross-entropy is covered at depth 2 or for two classes, found depth {depth} and "
-                         f"{Y.shape[1]} classes, where units shared by classes can win: one for each gives "
-                         f"{values.sum().item()!r}, only an upper bound")
     outputs = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
     return features / np.sqrt(counts), outputs, sizes * levels, values.sum().item(), theorem
 
@@ -272,3 +273,22 @@ def standard_lower_bound(Y: ArrayLike, beta: float, depth: int) -> float:
     4.5
     """
     return float(depth_prox_value(np.linalg.norm(check.array(Y, "Y")), beta, depth))
+
+
+def value_bounds(Y: ArrayLike, beta: float, depth: int, loss: str | Loss = "squared") -> tuple[float, float, str]:
+    """Return two bounds on the least objective of ReLU networks on whitened data, and the label of their proof.
+
+    Standard or parallel networks: `dualkit.networks.one_chain` makes a parallel one standard. The lower bound is
+    the value if all rows of Y, shape (n, K), had one direction (class), the upper one that of one path for each,
+    which shared units can beat. Squared loss: any Y; margin losses; cross-entropy: one-hot Y. Else NotCovered.
+
+    >>> lower, upper, theorem = value_bounds(np.eye(3), 0.1, 3, "cross-entropy")
+    >>> round(lower, 3), round(upper, 3), theorem
+    (0.58, 1.082, 'prop-class-bounds')
+    """
+    *_, upper, theorem = optimal_atoms(Y, beta, depth, loss, proven=False)
+    if isinstance(get_loss(loss), Squared):
+        return standard_lower_bound(Y, beta, depth), upper, "prop-standard-bound"
+    if theorem != "prop-class-bounds":
+        return upper, upper, theorem
+    return optimal_atoms(np.tile(Y[:1], (len(Y), 1)), beta, depth, loss, proven=False)[3], upper, theorem

@@ -1,13 +1,17 @@
 """`solve` against training and its own certificate, for every structure it knows; what it refuses."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkit import Network, NotCovered, balance, certify, solve
+from dualkit import Network, NotCovered, as_network, balance, certify, solve
+from dualkit.arrangements import arrangement_patterns
 from dualkit.losses import get_loss
 from dualkit.training import batchnorm_network, parallel_network, standard_network, train
+from dualkit.whitened import optimal_atoms, relu_network
 
 rng = np.random.default_rng(0)
 WHITE = np.linalg.qr(rng.normal(size=(8, 5)))[0].T
@@ -127,7 +131,77 @@ def test_a_standard_deep_network_is_compared_with_a_proven_bound_and_a_reference
     assert c.status == "reference value, proof open"
     assert c.reference == pytest.approx(parallel.objective, rel=1e-12)
     assert c.dual <= c.reference <= c.primal
-    assert "the best parallel network has" in str(c)
+    assert "one path for each direction of the label rows gives" in str(c)
+
+
+@pytest.mark.parametrize(("Y", "loss", "theorem"), [
+    (normal(5, 3), "squared", "prop-standard-bound"), (MIXED - 0.1, "squared", "prop-standard-bound"),
+    (MIXED, "squared", "prop-standard-bound"), (ONE_HOT, "cross-entropy", "prop-class-bounds")],
+    ids=["acute", "nearly a frame", "obtuse", "three classes"])
+@pytest.mark.parametrize("architecture", ["standard", "parallel"])
+def test_deep_networks_without_a_closed_form_are_above_a_proven_bound(Y, loss, theorem, architecture):
+    K, rng = Y.shape[1], np.random.default_rng(0)
+    for depth, beta in ((3, 0.1), (4, 0.02)):
+        standard = standard_network([8, *[6] * (depth - 1), K], activation="relu", seed=1)
+        net = standard if architecture == "standard" else parallel_network(8, K, depth, 6, 3, seed=1)
+        run = train(net, WHITE, Y, beta, loss=loss, steps=200, progress=False)
+        c = certify(run.module, WHITE, Y, beta, loss=loss)
+        assert (c.status, c.theorem) == ("reference value, proof open", theorem)
+        assert c.dual < c.primal and c.dual < c.reference
+        rows, columns = rng.permutation(5), rng.permutation(K)  # the order of samples and labels is nothing
+        moved = as_network(run.module)
+        moved = Network(tuple((*branch[:-1], branch[-1][:, columns]) for branch in moved.branches), "relu")
+        again = certify(moved, WHITE[rows], Y[rows][:, columns], beta, loss=loss)
+        assert [again.primal, again.dual] == pytest.approx([c.primal, c.dual], rel=1e-9)
+        assert again.reference == pytest.approx(c.reference, rel=1e-9)
+    with pytest.raises(NotCovered, match="whitened data|one column"):
+        certify(run.module, 2 * WHITE, Y, beta, loss=loss)
+
+
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_where_both_bounds_agree_the_bound_is_proven(loss):
+    theorem = "prop-standard-bound" if loss == "squared" else "prop-class-bounds"
+    net = standard_network([8, 4, 4, 3], activation="relu", seed=0)
+    one = np.eye(3)[np.ones(5, int)]
+    c = certify(net, WHITE, one, 0.1, loss=loss)
+    assert (c.status, c.theorem, c.reference) == ("proven", theorem, None)
+    features, outputs, gains, *_ = optimal_atoms(one, 0.1, 3, loss, proven=False)
+    best = certify(relu_network(WHITE.T @ features, outputs, gains, 3), WHITE, one, 0.1, loss=loss)
+    assert (best.relative_gap < 1e-12, best.dual) == (True, pytest.approx(c.dual, rel=1e-12))
+    zero = Network((tuple(np.zeros(shape) for shape in ((8, 2), (2, 2), (2, 3))),), "relu")
+    for Y in (ONE_HOT, normal(5, 3)) if loss == "squared" else (ONE_HOT,):
+        c = certify(zero, WHITE, Y, 100.0, loss=loss)
+        assert (c.status, c.theorem, c.gap < 1e-12) == ("proven", theorem, True)
+
+
+def test_two_branches_for_four_classes_are_below_the_reference_and_above_the_bound():
+    """The quarter circle of ``prop-shared-classes``, eight layers."""
+    K, depth, beta, theta = 4, 8, 0.003, np.arange(4) * np.pi / 6
+    A = np.column_stack([np.cos(theta), np.sin(theta)])
+    W = A.T / (1 - np.cos(theta[1]))
+    W = (W - W.mean(axis=1, keepdims=True)) * 7.0
+    branches = []
+    for a, w in zip(A.T, W, strict=True):
+        size = (np.linalg.norm(a) * np.linalg.norm(w)) ** (1 / depth)
+        units = [np.full((1, 1), size)] * (depth - 2)
+        branches.append((size * a[:, None] / np.linalg.norm(a), *units, size * w[None] / np.linalg.norm(w)))
+    c = certify(Network(tuple(branches), "relu"), np.eye(K), np.eye(K), beta, loss="cross-entropy")
+    assert c.dual < c.primal < 0.9 * c.reference
+
+
+def test_samples_beyond_the_lists_get_a_heuristic_bound_or_a_number_and_a_remedy():
+    X = np.random.default_rng(0).normal(size=(2000, 3))
+    net = [np.ones((3, 1)), np.ones((1, 1))]
+    c = certify(net, X, X[:, 0], 300.0, activation="relu")
+    assert (c.status, c.dual <= c.primal) == ("heuristic bound", True)
+    with pytest.raises(NotCovered, match=r"rank 3 and 2000 rows, found some 3998002 cells .* fewer samples"):
+        solve(X, X[:, 0], 300.0, activation="relu")
+    corners = np.tile(np.array(list(itertools.product([-1.0, 1.0], repeat=3))), (200, 1))  # 1600 rows, few cells
+    assert certify(net, corners, corners[:, 0], 300.0, activation="relu").status == "proven"
+    with pytest.raises(NotCovered, match="rank 400 and 1000 rows"):
+        arrangement_patterns(np.random.default_rng(0).normal(size=(1000, 400)))
+    with pytest.raises(NotCovered, match=r"X has 160 rows, and 25442 patterns may take 3 GB; pass fewer"):
+        solve(X[:160], X[:160, 0], 30.0, activation="relu")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("standard")])
@@ -213,12 +287,12 @@ REFUSED = {
     "deep cross-entropy": (
         (WHITE, ONE_HOT, 0.05),
         {"activation": "relu", "loss": "cross-entropy", "depth": 3},
-        "covered at depth 2 or for two classes, found depth 3 and 3 classes.* only an upper bound",
+        "two classes, or any number at depth 2, found 3 columns at depth 3.* only an upper bound",
     ),
     "deep cross-entropy, a third class without samples": (
         (WHITE, np.pad(TWO, ((0, 0), (0, 1))), 0.05),
         {"activation": "relu", "loss": "cross-entropy", "depth": 3},
-        "found depth 3 and 3 classes",
+        "found 3 columns at depth 3",
     ),
     "deep cross-entropy, uncertain labels": (
         (WHITE, np.full((5, 2), 0.5), 0.05),
@@ -240,6 +314,16 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         solve(*arguments, **options)
 
 
+class Frame:
+    """An object that numpy turns into an array, as it does with tables of other packages."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype is None else self.values.astype(dtype)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -249,6 +333,11 @@ def test_cases_without_a_theorem_are_refused_with_the_reason(name):
         (([1.0, 2.0], [1.0, 2.0], 1.0), ValueError, r"X must be 2-D .* pass X.reshape\(-1, 1\)"),
         ((np.eye(2), [1.0, 2.0], True), TypeError, "beta must be a real number"),
         ((1j * np.eye(2), [1.0, 2.0], 1.0), TypeError, "X must be an array of real numbers"),
+        ((np.eye(2), np.ma.array([1.0, 2.0], mask=[False, True]), 1.0), TypeError,
+         "Y must be an array of real numbers, found MaskedArray; .* no mask"),
+        ((np.ma.array(np.eye(2)), [1.0, 2.0], 1.0), TypeError, "found MaskedArray"),
+        ((Frame(np.array([[1.0, np.nan], [0.0, 1.0]])), [1.0, 2.0], 1.0), ValueError,
+         r"X must be finite, found nan at index \(0, 1\); remove or impute it"),
     ],
 )
 def test_bad_input_names_the_argument(arguments, error, message):

@@ -239,6 +239,27 @@ def test_batch_norm_refuses_a_constant_column():
     quiet(batchnorm_network([4, 3, 1], seed=0, eps=1e-3), constant, steps=1)
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3])
+@pytest.mark.parametrize("n", [3, 7, 11])
+@pytest.mark.parametrize("spread", [0.0, 1e-14, 1e-9])
+def test_batch_norm_refuses_the_units_that_its_arrays_refuse(n, value, spread):
+    column = torch.full((n, 1), value, dtype=torch.float64) + spread * torch.arange(n)[:, None]
+    module = batchnorm_network([n, 1, 1], seed=0)
+    with torch.no_grad():
+        module[0].weight.copy_(column.T)
+    module_runs, arrays_run = (_runs(lambda f=f: f(np.eye(n))) for f in (
+        lambda A: module(torch.tensor(A)), to_arrays(module).predict))
+    assert module_runs == arrays_run == (spread == 1e-9)
+
+
+def _runs(call):
+    try:
+        call()
+    except ValueError as error:
+        return "batch norm is undefined" not in str(error)
+    return True
+
+
 # Seeds.
 
 @pytest.mark.parametrize("options", [{}, {"optimizer": "adam"}, {"optimizer": "sgd", "batch": 4, "seed": 5}])

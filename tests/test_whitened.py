@@ -20,8 +20,10 @@ from dualkit.whitened import (
     WhitenedReLUFeatures,
     _planar_maximiser,
     optimal_atoms,
+    relu_network,
     row_directions,
     standard_lower_bound,
+    value_bounds,
     whitened_relu_network,
 )
 
@@ -451,6 +453,39 @@ def test_two_classes_of_cross_entropy_against_features_of_every_sample_and_outpu
     rng = np.random.default_rng(0)
     found = min(minimize(cost, rng.normal(size=(5 + K) * m), method="L-BFGS-B").fun for _ in range(12))
     assert value * (1 - 1e-9) <= found <= value * (1 + 1e-4)
+
+
+@given(seeds, st.integers(3, 5), depths, st.floats(-3, 1), st.booleans())
+def test_no_network_is_below_the_bound_of_one_class(seed, K, depth, log_beta, parallel):
+    rng, beta, n = np.random.default_rng(seed), 10.0**log_beta, 6
+    X, Y = random_whitened_rows(n, 7, rng), np.eye(K)[rng.integers(0, K, n)]
+    lower, upper, theorem = value_bounds(Y, beta, depth, "cross-entropy")
+    assert theorem == ("thm-cross-entropy" if depth == 2 else "prop-class-bounds")
+    v = np.concatenate([np.linspace(0, 2, 2001), np.geomspace(1e-6, 80, 4000)])  # J_n of the book on a grid
+    levels = [np.min(m * np.log1p((K - 1) * np.exp(-v))
+                     + beta * depth / 2 * ((m - m / K) ** 0.5 * v) ** (2 / depth)) for m in (n, *Y.sum(axis=0))]
+    assert sum(levels[1:]) * (1 - 1e-4) <= upper <= sum(levels[1:]) * (1 + 1e-12)
+    if depth > 2:
+        assert levels[0] * (1 - 1e-4) <= lower <= levels[0] * (1 + 1e-12)
+    widths = [7, *[4] * (depth - 2), 1 if parallel and depth > 2 else 4, K]
+    for size in 10.0 ** rng.uniform(-1, 1, 10):
+        net = Network(tuple(tuple(size * rng.normal(size=shape) for shape in zip(widths, widths[1:], strict=False))
+                            for _ in range(1 + 3 * parallel)), "relu")
+        assert lower <= objective(net, X, Y, beta, "cross-entropy") * (1 + 1e-12)
+
+
+@given(seeds, st.sampled_from([*KINDS, "any"]), depths, st.floats(-3, 1))
+def test_the_bounds_of_the_squared_loss_are_attained_by_the_network_they_describe(seed, kind, depth, log_beta):
+    beta, rng = 10.0**log_beta, np.random.default_rng(seed)
+    Y = rng.normal(size=(7, 3)) if kind == "any" else labels(kind, seed).reshape(7, -1)
+    lower, upper, theorem = value_bounds(Y, beta, depth)
+    features, outputs, gains, value, _ = optimal_atoms(Y, beta, depth, "squared", proven=False)
+    net = relu_network(features, outputs, gains, depth)
+    assert (theorem, value) == ("prop-standard-bound", upper)
+    assert upper == pytest.approx(objective(net, np.eye(7), Y, beta), rel=1e-9)
+    assert lower <= upper * (1 + 1e-12)
+    assert kind == "any" or upper == pytest.approx(
+        optimal_atoms(Y, beta, 2, "squared")[3] if depth == 2 else upper, rel=1e-12)
 
 
 def test_deep_cross_entropy_names_its_upper_bound():
