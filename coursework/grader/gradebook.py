@@ -110,10 +110,11 @@ def _hand_over(old, new) -> None:
         for kind, what in (("grades", "manual_score"), ("grades", "extra_credit"), ("comments", "manual_comment")):
             there = {cell.name: cell for cell in getattr(new.notebooks[0], kind)}
             for cell in getattr(notebook, kind):
-                if cell.name in there and getattr(there[cell.name], what) is None is not getattr(cell, what):
-                    setattr(there[cell.name], what, getattr(cell, what))
+                entered, target = getattr(cell, what), there.get(cell.name)
+                if entered is not None and target and getattr(target, what) is None:
+                    setattr(target, what, entered)
                     if kind == "grades":
-                        there[cell.name].needs_manual_grade = True
+                        target.needs_manual_grade = True
 
 
 def _complete(notebook) -> None:
